@@ -1,0 +1,4 @@
+package spool
+
+// backslashIsPlain is false where a backslash separates path components.
+const backslashIsPlain = false

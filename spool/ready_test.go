@@ -1,0 +1,560 @@
+package spool
+
+import (
+	"errors"
+	"os"
+	"path/filepath"
+	"regexp"
+	"runtime"
+	"slices"
+	"strings"
+	"testing"
+	"testing/synctest"
+	"time"
+)
+
+func needLinux(t *testing.T) {
+	t.Helper()
+	if runtime.GOOS != "linux" {
+		t.Skip("events and leases are for Linux")
+	}
+}
+
+// openFor opens a file as a writer that takes its time.
+func (d outboxDir) openFor(name string, flag int) *os.File {
+	d.t.Helper()
+	f, err := os.OpenFile(d.at(name), flag|os.O_WRONLY, 0o640)
+	if err != nil {
+		d.t.Fatal(err)
+	}
+	d.t.Cleanup(func() { _ = f.Close() })
+	return f
+}
+
+func appendTo(t testing.TB, f *os.File, text string) {
+	t.Helper()
+	if _, err := f.WriteString(text); err != nil {
+		t.Fatal(err)
+	}
+}
+
+// mustStay picks until the outbox is at rest and checks that the file is still
+// there, for that reason.
+func mustStay(t testing.TB, o *Outbox, name, reason string) {
+	t.Helper()
+	deadline := time.After(20 * time.Second)
+	for {
+		got, err := o.Pick(t.Context(), 256, admitAll)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if len(got.Items) > 0 {
+			t.Fatalf("picked %v", itemNames(got.Items))
+		}
+		s := o.Stats()
+		for _, c := range []Count{s.Waiting[reason], s.Rejected[reason]} {
+			if c.N > 0 && c.Sample == name {
+				return
+			}
+		}
+		if got.More {
+			continue
+		}
+		select {
+		case <-o.Wake():
+		case <-deadline:
+			t.Fatalf("%s does not wait for %q; stats %+v", name, reason, s)
+		}
+	}
+}
+
+func TestQuietWaitsOnItsOwnClock(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		d := newOutboxDir(t)
+		d.write("a", "1")
+		// A time far away, in either direction, must not matter.
+		if err := os.Chtimes(d.at("a"), time.Time{}, time.Unix(1, 0)); err != nil {
+			t.Fatal(err)
+		}
+		o := d.mustOpen(mode(ReadyQuiet), func(c *OutboxConfig) { c.Settle = 5 * time.Second })
+		begin := time.Now()
+		mustPickNothing(t, o)
+		<-o.Wake() // that of the open
+		if got := time.Since(begin); got != 0 {
+			t.Errorf("the first wake came after %v", got)
+		}
+		<-o.Wake()
+		d.write("a", "12") // appended after a pause
+		mustPickNothing(t, o)
+		if got := mustPick(t, o, 1)[0]; got.Size != 2 {
+			t.Errorf("picked %d bytes", got.Size)
+		}
+		if got := time.Since(begin); got != 10*time.Second {
+			t.Errorf("picked after %v, want twice the settle time", got)
+		}
+		_ = o.Close()
+	})
+}
+
+func TestAnIdleOutboxHasNoTimer(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		d := newOutboxDir(t)
+		d.write("a", "1")
+		o := d.mustOpen(mode(ReadyQuiet))
+		mustFinish(t, o, mustPick(t, o, 1)...)
+		select {
+		case <-o.Wake():
+		default:
+		}
+		mustPickNothing(t, o)
+		select {
+		case <-o.Wake():
+			t.Error("woken with nothing to do")
+		case <-time.After(24 * time.Hour):
+		}
+		_ = o.Close()
+	})
+}
+
+func TestWithoutLeasesAutoWaitsForQuietAndSaysSo(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		d := newOutboxDir(t)
+		d.write("a", "1")
+		o := d.mustOpen(func(c *OutboxConfig) {
+			c.Grace, c.Settle = time.Second, 5*time.Second
+			c.openDir = leaseless
+		})
+		begin := time.Now()
+		mustPick(t, o, 1)
+		if got := time.Since(begin); got != 5*time.Second {
+			t.Errorf("picked after %v, want the settle time", got)
+		}
+		if fb := o.Stats().Fallbacks; len(fb) != 1 || !strings.Contains(fb[0], "leases do not work here") {
+			t.Errorf("fallbacks %q", fb)
+		}
+		_ = o.Close()
+	})
+}
+
+// leaseless is a disk on which nobody can tell whether a file has a writer.
+func leaseless(path string) (dir, error) {
+	d, err := openDir(path)
+	return &leaselessDir{d}, err
+}
+
+type leaselessDir struct{ dir }
+
+func (d *leaselessDir) unwrap() dir { return d.dir }
+
+func (d *leaselessDir) Sub(name string, create bool) (dir, error) {
+	sub, err := d.dir.Sub(name, create)
+	return &leaselessDir{sub}, err
+}
+
+func (d *leaselessDir) Open(name string) (file, error) {
+	f, err := d.dir.Open(name)
+	return leaselessFile{f}, err
+}
+
+type leaselessFile struct{ file }
+
+func (leaselessFile) Writer() (bool, error) { return false, errNoLease }
+
+func TestAutoTakesARenamedFileAtOnce(t *testing.T) {
+	needLinux(t)
+	d := newOutboxDir(t)
+	// No grace and no settle time will ever pass.
+	o := d.mustOpen(watched, func(c *OutboxConfig) { c.Grace, c.Settle = time.Hour, time.Hour })
+	mustPickNothing(t, o)
+	d.moveIn("a", "1")
+	mustPick(t, o, 1)
+}
+
+func TestAutoTakesALinkedFileAtOnce(t *testing.T) {
+	needLinux(t)
+	d := newOutboxDir(t)
+	o := d.mustOpen(watched, func(c *OutboxConfig) { c.Grace, c.Settle = time.Millisecond, time.Hour })
+	mustPickNothing(t, o)
+	d.write(".making", "1")
+	if err := os.Link(d.at(".making"), d.at("a")); err != nil {
+		t.Fatal(err)
+	}
+	mustStay(t, o, "a", whyLinks) // as sftp-server renames: for a moment it has two names
+	if err := os.Remove(d.at(".making")); err != nil {
+		t.Fatal(err)
+	}
+	o.picker.mu.Lock()
+	o.cfg.Grace = time.Hour
+	o.picker.mu.Unlock()
+	mustPick(t, o, 1)
+}
+
+func TestAutoDoesNotTakeAWrittenFileForALinkedOne(t *testing.T) {
+	needLinux(t)
+	d := newOutboxDir(t)
+	o := d.mustOpen(watched, func(c *OutboxConfig) { c.Grace, c.Settle = time.Hour, time.Hour })
+	mustPickNothing(t, o)
+	d.write("a", "1") // created, written, closed: no writer, but just now
+	mustStay(t, o, "a", whySettling)
+}
+
+func TestAutoWaitsForTheWriter(t *testing.T) {
+	needLinux(t)
+	for _, change := range []struct {
+		name string
+		do   func(*OutboxConfig)
+	}{{"with events", watched}, {"by passes", func(*OutboxConfig) {}}} {
+		t.Run(change.name, func(t *testing.T) {
+			d := newOutboxDir(t)
+			o := d.mustOpen(change.do)
+			f := d.openFor("a", os.O_CREATE)
+			appendTo(t, f, "half")
+			o.Rescan()
+			mustStay(t, o, "a", whyWriter)
+			appendTo(t, f, " and half")
+			if err := f.Close(); err != nil {
+				t.Fatal(err)
+			}
+			if o.watch == nil {
+				o.Rescan()
+			}
+			it := mustPick(t, o, 1)[0]
+			if got := mustRead(t, o, it); got != "half and half" {
+				t.Errorf("picked %q", got)
+			}
+		})
+	}
+}
+
+func TestAutoWaitsForTheWriterOfARenamedFile(t *testing.T) {
+	needLinux(t)
+	d := newOutboxDir(t)
+	o := d.mustOpen(watched)
+	mustPickNothing(t, o)
+	f := d.openFor(".log", os.O_CREATE)
+	appendTo(t, f, "half")
+	if err := os.Rename(d.at(".log"), d.at("a.log")); err != nil {
+		t.Fatal(err)
+	}
+	mustStay(t, o, "a.log", whyWriter)
+	appendTo(t, f, " and half")
+	_ = f.Close()
+	if got := mustRead(t, o, mustPick(t, o, 1)[0]); got != "half and half" {
+		t.Errorf("picked %q", got)
+	}
+	if len(o.Marks()) > 0 && o.Stats().Claimed != 1 {
+		t.Errorf("stats %+v", o.Stats())
+	}
+}
+
+func TestAutoStartsAgainWhenTheFileGrows(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		d := newOutboxDir(t)
+		d.write("a", "1")
+		o := d.mustOpen(func(c *OutboxConfig) { c.Grace = 5 * time.Second })
+		begin := time.Now()
+		mustPickNothing(t, o)
+		<-o.Wake()
+		<-o.Wake()
+		f := d.openFor("a", os.O_APPEND)
+		appendTo(t, f, "2")
+		_ = f.Close()
+		if it := mustPick(t, o, 1)[0]; it.Size != 2 || time.Since(begin) != 10*time.Second {
+			t.Errorf("%d bytes after %v", it.Size, time.Since(begin))
+		}
+		_ = o.Close()
+	})
+}
+
+func TestAFileWithAWriterIsGivenBack(t *testing.T) {
+	needLinux(t)
+	d := newOutboxDir(t)
+	f := d.openFor("a", os.O_CREATE)
+	o := d.mustOpen()
+	// As if the writer had come between the check and the claim.
+	st, err := o.root.Stat("a")
+	if err != nil {
+		t.Fatal(err)
+	}
+	claim := func() []Item {
+		t.Helper()
+		o.picker.mu.Lock()
+		defer o.picker.mu.Unlock()
+		r := &round{ready: []*readyFile{{name: "a", st: st, verdict: Verdict{Stream: "c"}}}}
+		items, err := o.claimAll(r)
+		if err != nil {
+			t.Fatal(err)
+		}
+		return items
+	}
+	if items := claim(); len(items) != 0 {
+		t.Fatalf("claimed under its writer: %v", items)
+	}
+	if got := d.names(); !slices.Equal(got, []string{"a"}) {
+		t.Errorf("outbox %v", got)
+	}
+	if s := o.Stats(); s.Claimed != 0 || s.Waiting[whyWriter].N != 1 {
+		t.Errorf("stats %+v", s)
+	}
+	appendTo(t, f, "text")
+	_ = f.Close()
+	if got := claim(); len(got) != 0 {
+		t.Fatal("claimed though it changed since it was found ready")
+	}
+	if got := mustRead(t, o, mustPick(t, o, 1)[0]); got != "text" {
+		t.Errorf("picked %q", got)
+	}
+}
+
+func TestAClaimThatCantBeGivenBackIsHeld(t *testing.T) {
+	needLinux(t)
+	d := newOutboxDir(t)
+	f := d.openFor("a", os.O_CREATE)
+	o := d.mustOpen()
+	cd := o.claims.dirIfAny("")
+	key, err := o.nextKey("c")
+	if err != nil {
+		t.Fatal(err)
+	}
+	rf := &readyFile{name: "a", key: key}
+	rf.item = Item{ID: ID{o.id, key.epoch, key.seq}, Name: "a"}
+	if err := o.root.Rename("a", cd, rf.claimName()); err != nil {
+		t.Fatal(err)
+	}
+	d.write("a", "newer")
+	if o.giveBack(cd, rf, whyWriter, nil) {
+		t.Fatal("handed out")
+	}
+	items := mustPick(t, o, 1)
+	if items[0].ID == rf.item.ID || len(mustClaimed(t, o)) != 1 {
+		t.Fatalf("the held claim was handed out under its writer")
+	}
+	appendTo(t, f, "late")
+	_ = f.Close()
+	it := mustPick(t, o, 1)[0]
+	if got := mustRead(t, o, it); it.ID != rf.item.ID || got != "late" {
+		t.Errorf("picked %+v with %q", it, got)
+	}
+}
+
+func TestDoneFileMode(t *testing.T) {
+	d := newOutboxDir(t)
+	o := d.mustOpen(mode(ReadyDoneFile))
+	d.write("a", "1")
+	d.write("lonely.done", "")
+	o.Rescan()
+	mustStay(t, o, "a", whyNoMarker)
+	mustStay(t, o, "lonely.done", whyNoFile)
+	d.write("a.done", "")
+	o.Rescan()
+	it := mustPick(t, o, 1)[0]
+	if got := d.names(); it.Name != "a" || !slices.Equal(got, []string{"lonely.done"}) {
+		t.Errorf("picked %s, left %v", it.Name, got)
+	}
+	if got := d.names(".relay", "done"); len(got) != 0 {
+		t.Errorf("records stay: %v", got)
+	}
+	if err := o.Unclaim(t.Context(), it); err != nil {
+		t.Fatal(err)
+	}
+	if got := d.names(); !slices.Equal(got, []string{"a", "a.done", "lonely.done"}) {
+		t.Errorf("after Unclaim: %v", got)
+	}
+}
+
+func TestDoneFileModeWithEvents(t *testing.T) {
+	needLinux(t)
+	d := newOutboxDir(t)
+	o := d.mustOpen(mode(ReadyDoneFile), watched)
+	mustPickNothing(t, o)
+	d.write("a", "1")
+	mustStay(t, o, "a", whyNoMarker)
+	d.write("a.done", "")
+	mustPick(t, o, 1)
+}
+
+// A crash between the claim and the removal of its marker must neither let the
+// next file of that name go out half-written nor hold it back for ever.
+func TestDoneMarkersAfterACrash(t *testing.T) {
+	d := newOutboxDir(t)
+	o := d.mustOpen(mode(ReadyDoneFile))
+	d.write("a", "1")
+	d.write("a.done", "")
+	it := mustPick(t, o, 1)[0]
+	_ = o.Close()
+	record := filepath.Join(".relay", "done", it.claimName())
+	d.write(record, "")
+	d.write("a", "next, half-writ")
+	o = d.mustOpen(mode(ReadyDoneFile))
+	mustStay(t, o, "a", whyNoMarker)
+	mustFinish(t, o, mustClaimed(t, o)...)
+	_ = o.Close()
+
+	d.write(record, "") // the marker was taken, the claim not made
+	o = d.mustOpen(mode(ReadyDoneFile))
+	if got := mustPick(t, o, 1)[0]; got.Name != "a" {
+		t.Errorf("picked %+v", got)
+	}
+}
+
+func TestRenameModeTakesWhatItSees(t *testing.T) {
+	d := newOutboxDir(t)
+	f := d.openFor("a", os.O_CREATE)
+	appendTo(t, f, "1")
+	o := d.mustOpen(mode(ReadyRename))
+	it := mustPick(t, o, 1)[0]
+	appendTo(t, f, "2") // in spite of the producer's word
+	if _, err := o.Open(it); !errors.Is(err, ErrChanged) {
+		t.Errorf("open: %v, want ErrChanged", err)
+	}
+}
+
+func TestRefusalsStayWithAReason(t *testing.T) {
+	needLinux(t)
+	d := newOutboxDir(t)
+	d.write("good", "1")
+	d.write("bad\nname", "1")
+	d.write("bad\u202ebidi", "1")
+	d.write(strings.Repeat("x", 201), "1")
+	d.write("bad\xffutf8", "1")
+	d.write(".hidden", "1")
+	d.write("a.tmp", "1")
+	d.write("b.part", "1")
+	d.write("c.partial", "1")
+	d.write("d~", "1")
+	d.write("linked", "1")
+	d.write("filtered", "1")
+	d.write("unwanted", "1")
+	must := func(err error) {
+		t.Helper()
+		if err != nil {
+			t.Fatal(err)
+		}
+	}
+	must(os.Link(d.at("linked"), d.at(".other-link")))
+	must(os.Symlink("good", d.at("symlink")))
+	must(os.Mkdir(d.at("directory"), 0o750))
+	must(mkfifo(d.at("fifo")))
+	before, err := os.ReadDir(d.path)
+	must(err)
+	for _, watch := range []bool{false, true} {
+		o := d.mustOpen(func(c *OutboxConfig) {
+			c.Watch = watch
+			c.Grace = time.Millisecond
+			c.Filter = regexp.MustCompile(`^(filtere[^d]|[^f].*|fifo)$`)
+		})
+		admit := func(c Candidate) Verdict {
+			if c.Name == "unwanted" || c.Name == "good" {
+				return Verdict{Reason: "no cluster"}
+			}
+			return admitAll(c)
+		}
+		deadline := time.After(20 * time.Second)
+		for o.Stats().Rejected[whyLinks].N == 0 {
+			got, err := o.Pick(t.Context(), 256, admit)
+			must(err)
+			if len(got.Items) > 0 {
+				t.Fatalf("picked %v", itemNames(got.Items))
+			}
+			if got.More || o.Stats().Rejected[whyLinks].N > 0 {
+				continue
+			}
+			select {
+			case <-o.Wake():
+			case <-deadline:
+				t.Fatalf("stats %+v", o.Stats())
+			}
+		}
+		s := o.Stats()
+		for reason, want := range map[string]int{
+			"is a symbolic link": 1, "is a directory": 1, "is a FIFO": 1, whyLinks: 1,
+			"bad name: contains a control character (U+000A)":     1,
+			"bad name: contains a bidirectional control (U+202E)": 1,
+			"bad name: 201 bytes, more than 200":                  1,
+			"bad name: not valid UTF-8":                           1,
+		} {
+			if s.Rejected[reason].N != want {
+				t.Errorf("rejected %q: %d, want %d", reason, s.Rejected[reason].N, want)
+			}
+		}
+		if len(s.Rejected) != 8 {
+			t.Errorf("rejected %+v", s.Rejected)
+		}
+		if s.Waiting["no cluster"] != (Count{2, "good"}) || s.Waiting[whyFilter] != (Count{1, "filtered"}) || s.Queued != 3 {
+			t.Errorf("queued %d, waiting %+v", s.Queued, s.Waiting)
+		}
+		must(o.Close())
+	}
+	after, err := os.ReadDir(d.path)
+	must(err)
+	if len(after) != len(before)+1 { // .relay
+		t.Errorf("before %v, after %v", before, after)
+	}
+}
+
+func TestAReasonGoesWithItsFile(t *testing.T) {
+	d := newOutboxDir(t)
+	d.write("a", "1")
+	o := d.mustOpen(mode(ReadyRename))
+	refuse := func(Candidate) Verdict { return Verdict{Reason: "no cluster"} }
+	if _, err := o.Pick(t.Context(), 8, refuse); err != nil {
+		t.Fatal(err)
+	}
+	if s := o.Stats(); s.Waiting["no cluster"].N != 1 || s.OldestS < 0 {
+		t.Errorf("stats %+v", s)
+	}
+	if err := os.Remove(d.at("a")); err != nil {
+		t.Fatal(err)
+	}
+	o.Rescan()
+	mustPickNothing(t, o)
+	if s := o.Stats(); len(s.Waiting) != 0 || s.Queued != 0 {
+		t.Errorf("stats after it is gone: %+v", s)
+	}
+}
+
+func TestAPassOverRefusedFilesGoesOnBitByBit(t *testing.T) {
+	d := newOutboxDir(t)
+	for i := range 300 {
+		d.write("f"+string(rune('A'+i%26))+strings.Repeat("x", i/26), "")
+	}
+	limits := defaultLimits
+	limits.looks, limits.chunk, limits.notes, limits.count = 50, 16, 20, 64
+	o := d.mustOpen(mode(ReadyRename), func(c *OutboxConfig) { c.limits = &limits })
+	refuse := func(Candidate) Verdict { return Verdict{Reason: "no cluster"} }
+	picks := 0
+	for more := true; more; picks++ {
+		got, err := o.Pick(t.Context(), 8, refuse)
+		if err != nil || len(got.Items) > 0 {
+			t.Fatal(got, err)
+		}
+		more = got.More
+		if q := o.Stats().Queued; picks > 6 && q != 300 {
+			t.Errorf("pick %d: queued %d", picks, q)
+		}
+	}
+	if picks < 6 || picks > 12 {
+		t.Errorf("%d picks for 300 files, 50 looks each", picks)
+	}
+	if s := o.Stats(); s.Waiting["no cluster"].N != 300 || s.Queued != 300 {
+		t.Errorf("stats %+v", s)
+	}
+}
+
+func TestAReplacedOutboxDirectoryIsNoticed(t *testing.T) {
+	needLinux(t)
+	d := newOutboxDir(t)
+	d = outboxDir{t, d.at("out")}
+	if err := os.Mkdir(d.path, 0o750); err != nil {
+		t.Fatal(err)
+	}
+	o := d.mustOpen()
+	mustPickNothing(t, o)
+	if err := errors.Join(os.Rename(d.path, d.path+".old"), os.Mkdir(d.path, 0o750)); err != nil {
+		t.Fatal(err)
+	}
+	o.Rescan()
+	if _, err := o.Pick(t.Context(), 1, admitAll); !errors.Is(err, ErrUnsafe) {
+		t.Errorf("got %v, want ErrUnsafe", err)
+	}
+}
