@@ -50,7 +50,7 @@ func readBatch(t *testing.T, r io.Reader, boundary string) []string {
 	var bodies []string
 	for {
 		_, err := br.next()
-		if err == io.EOF {
+		if errors.Is(err, io.EOF) {
 			return bodies
 		}
 		if err != nil {
@@ -111,7 +111,7 @@ func TestBatchReaderSkipsWhatWasNotRead(t *testing.T) {
 		}
 	}
 	for range 2 {
-		if _, err := br.next(); err != io.EOF {
+		if _, err := br.next(); !errors.Is(err, io.EOF) {
 			t.Errorf("after the last: %v", err)
 		}
 	}

@@ -75,7 +75,7 @@ type batchPart struct {
 func (b *batchRun) readParts(br *batchReader) {
 	for {
 		h, err := br.next()
-		if err == io.EOF {
+		if errors.Is(err, io.EOF) {
 			return
 		}
 		part := &batchPart{started: time.Now()}

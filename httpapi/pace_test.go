@@ -107,7 +107,7 @@ func TestPaceAfterTheBody(t *testing.T) {
 			t.Errorf("what is left of a body may take %v", time.Until(p.deadline))
 		}
 		for range 2 {
-			if _, err := b.Read(make([]byte, 8)); err != io.EOF {
+			if _, err := b.Read(make([]byte, 8)); !errors.Is(err, io.EOF) {
 				t.Error(err)
 			}
 		}

@@ -74,7 +74,7 @@ func fill(w io.Writer, r io.Reader, already, limit int64) (int64, error) {
 			}
 		}
 		switch {
-		case readErr == io.EOF:
+		case errors.Is(readErr, io.EOF):
 			return total, nil
 		case errors.Is(readErr, ErrTooSlow):
 			return total, readErr

@@ -70,7 +70,7 @@ func (u *uploader) finish(ctx context.Context, ts []*tracked) {
 	}
 	errs, err := u.outbox.Finish(ctx, itemsOf(ts))
 	if err != nil && !u.canceled(err) {
-		u.log.Error("finished claims could not be removed", "outbox", u.cfg.Name, "items", len(ts), "err", err)
+		u.log.Error("finished claims could not be removed", "items", len(ts), "err", err)
 	}
 	var mv moves
 	u.mu.Lock()
@@ -91,7 +91,7 @@ func (u *uploader) finishedLocked(t *tracked, err error, mv *moves) {
 		delete(u.active, keyOf(t.item))
 	case errors.Is(err, spool.ErrChanged):
 		u.log.Warn("file changed after it was delivered, sending it again as a new item",
-			"outbox", u.cfg.Name, "item", t.item.ID, "name", t.item.Name)
+			"item", t.item.ID, "name", t.item.Name)
 		u.sendAnewLocked(t, mv)
 	default:
 		// Still open for writing, or the disk failed: the same again, later.
@@ -140,14 +140,14 @@ func (u *uploader) bury(t *tracked, why spool.Obituary) {
 	defer u.mu.Unlock()
 	if err != nil && !errors.Is(err, fs.ErrNotExist) {
 		if !u.canceled(err) {
-			u.log.Error("item could not be set aside", "outbox", u.cfg.Name, "item", t.item.ID, "err", err)
+			u.log.Error("item could not be set aside", "item", t.item.ID, "err", err)
 		}
 		u.forgetLocked(t)
 		u.readAgainLocked()
 		return
 	}
 	if err == nil {
-		u.log.Error("item set aside in dead/", "outbox", u.cfg.Name, "item", t.item.ID, "name", t.item.Name,
+		u.log.Error("item set aside in dead/", "item", t.item.ID, "name", t.item.Name,
 			"code", why.Code, "collector", why.Collector, "reason", why.Reason)
 	}
 	delete(u.active, keyOf(t.item))

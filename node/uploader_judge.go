@@ -71,7 +71,7 @@ func (u *uploader) judgeTargetLocked(t *target, outs []outcome, now time.Time) {
 	}
 	code, why, wish := causeOf(failure)
 	if !t.breaker.open() {
-		u.log.Warn("collector fails, backing off", "outbox", u.cfg.Name, "collector", t.id, "code", code, "err", failure)
+		u.log.Warn("collector fails, backing off", "collector", t.id, "code", code, "err", failure)
 	}
 	t.code, t.why = code, why
 	t.breaker.fail(now, wish)
@@ -82,7 +82,7 @@ func (u *uploader) judgeTargetLocked(t *target, outs []outcome, now time.Time) {
 
 func (u *uploader) succeededLocked(t *target, r httpapi.Receipt) {
 	if t.breaker.open() {
-		u.log.Info("collector works again", "outbox", u.cfg.Name, "collector", t.id)
+		u.log.Info("collector works again", "collector", t.id)
 	}
 	t.breaker.succeed()
 	t.code, t.why = "", ""
@@ -91,7 +91,7 @@ func (u *uploader) succeededLocked(t *target, r httpapi.Receipt) {
 		kind = peerOriginal
 	}
 	if kind != t.kind && kind == peerOriginal {
-		u.log.Warn("collector knows no receipts, deliveries to it are at-least-once", "outbox", u.cfg.Name, "collector", t.id)
+		u.log.Warn("collector knows no receipts, deliveries to it are at-least-once", "collector", t.id)
 	}
 	t.kind = kind
 }
@@ -151,7 +151,7 @@ func (u *uploader) localFailureLocked(d *debt, err error, mv *moves, now time.Ti
 	case u.ctx.Err() != nil:
 		return
 	case errors.Is(err, fs.ErrNotExist):
-		u.log.Error("claimed file vanished", "outbox", u.cfg.Name, "item", d.of.item.ID, "name", d.of.item.Name)
+		u.log.Error("claimed file vanished", "item", d.of.item.ID, "name", d.of.item.Name)
 		for _, other := range d.of.debts {
 			other.state = debtCancelled
 		}
@@ -163,7 +163,7 @@ func (u *uploader) localFailureLocked(d *debt, err error, mv *moves, now time.Ti
 		return
 	default:
 		d.code, d.why = "unreadable", err.Error()
-		u.log.Warn("claimed file could not be read", "outbox", u.cfg.Name, "item", d.of.item.ID, "err", err)
+		u.log.Warn("claimed file could not be read", "item", d.of.item.ID, "err", err)
 	}
 	u.delayLocked(d, now.Add(backoff(d.attempts)))
 }
@@ -243,7 +243,7 @@ func (u *uploader) mismatchLocked(d *debt, se *httpapi.SendError, now time.Time)
 
 func (u *uploader) refusedLocked(d *debt, code, why string) {
 	d.state, d.code, d.why = debtRefused, code, why
-	u.log.Warn("collector refused an item for good", "outbox", u.cfg.Name, "collector", d.to.id,
+	u.log.Warn("collector refused an item for good", "collector", d.to.id,
 		"item", d.of.item.ID, "name", d.of.item.Name, "code", code, "reason", why)
 	u.settledLocked(d.of)
 }

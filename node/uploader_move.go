@@ -83,7 +83,7 @@ func (u *uploader) moved(ts []*tracked, now []spool.Item, err error, op string) 
 	defer u.mu.Unlock()
 	if err != nil || len(now) != len(ts) {
 		if !u.canceled(err) {
-			u.log.Warn("claims could not be renamed", "outbox", u.cfg.Name, "op", op, "items", len(ts), "err", err)
+			u.log.Warn("claims could not be renamed", "op", op, "items", len(ts), "err", err)
 		}
 		for _, t := range ts {
 			u.forgetLocked(t)

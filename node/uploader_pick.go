@@ -46,7 +46,7 @@ func (u *uploader) pickFiles() bool {
 	}
 	got, err := u.outbox.Pick(u.ctx, batchFiles, u.admit)
 	if err != nil && !u.canceled(err) {
-		u.log.Warn("outbox could not be read", "outbox", u.cfg.Name, "err", err)
+		u.log.Warn("outbox could not be read", "err", err)
 	}
 	u.mu.Lock()
 	var mv moves
@@ -214,7 +214,7 @@ func (u *uploader) pageClaims() bool {
 	items, done, err := u.outbox.Claimed(u.ctx, &u.cursor, batchFiles, u.skipClaim)
 	if err != nil {
 		if !u.canceled(err) {
-			u.log.Warn("claims could not be read", "outbox", u.cfg.Name, "err", err)
+			u.log.Warn("claims could not be read", "err", err)
 		}
 		return false
 	}
@@ -246,7 +246,7 @@ func (u *uploader) endOfPassLocked() {
 	}
 	for _, t := range u.targets {
 		if u.wantsLocked(t) {
-			u.log.Error("claims vanished from the outbox", "outbox", u.cfg.Name, "collector", t.id, "items", t.parked.Len())
+			u.log.Error("claims vanished from the outbox", "collector", t.id, "items", t.parked.Len())
 			t.parked = spool.SeqSet{}
 		}
 	}

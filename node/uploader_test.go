@@ -358,7 +358,7 @@ func TestFileChangedAfterDeliveryIsSentAgain(t *testing.T) {
 		b.net.set(func(_ string, o httpapi.Offer, _ bool) error {
 			if f != nil {
 				_, err := f.WriteString(" and more")
-				f.Close()
+				_ = f.Close()
 				f = nil
 				return err
 			}

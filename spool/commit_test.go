@@ -14,25 +14,6 @@ import (
 	"time"
 )
 
-// waitFor polls until ok, and fails the test with the last state otherwise.
-func waitFor(t testing.TB, what string, ok func() (state any, done bool)) {
-	t.Helper()
-	tick := time.NewTicker(time.Millisecond)
-	defer tick.Stop()
-	deadline := time.After(20 * time.Second)
-	for {
-		state, done := ok()
-		if done {
-			return
-		}
-		select {
-		case <-tick.C:
-		case <-deadline:
-			t.Fatalf("%s: still %+v", what, state)
-		}
-	}
-}
-
 func waitBack(t testing.TB, in *Inbox) {
 	t.Helper()
 	waitFor(t, "inbox comes back", func() (any, bool) { s := in.Stats(); return s, s.Reason == "" })

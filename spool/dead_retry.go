@@ -186,9 +186,6 @@ func (o *Outbox) endRetry(p retryPlan) error {
 	if epoch, seq, _, ok := cutClaimID(p.Dead); ok {
 		o.claims.setDead(claimKey{epoch, seq}, false)
 	}
-	if err := o.dead.Sync(); err != nil { // the file has left before its reason does
-		return err
-	}
 	if err := removeIfThere(o.dead, p.Dead+obituarySuffix); err != nil {
 		return err
 	}

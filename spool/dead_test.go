@@ -169,3 +169,33 @@ func TestAnOrphanReasonIsRemovedAtOpen(t *testing.T) {
 		t.Errorf("claimed %v", got)
 	}
 }
+
+func TestAReasonFileIsKnownByWhatLiesBesideIt(t *testing.T) {
+	d, o, it := buried(t, "a.json", Obituary{Code: "x"})
+	reason := d.at(".relay", "dead", it.claimName()+".json")
+	must := func(err error) {
+		t.Helper()
+		if err != nil {
+			t.Fatal(err)
+		}
+	}
+	check := func(when string) {
+		t.Helper()
+		got, err := o.Dead(t.Context(), 0)
+		if err != nil || len(got) != 1 || got[0].Name != "a.json" {
+			t.Errorf("%s: %+v, %v", when, got, err)
+		}
+	}
+	// A payload that poses as the reason of another file with its own id.
+	pose := `{"format":1,"id":"` + it.ID.String() + `","name":"a"}`
+	must(os.WriteFile(d.at(".relay", "dead", it.claimName()), []byte(pose), 0o640))
+	check("a payload that looks like a reason")
+	must(os.WriteFile(reason, []byte("{"), 0o640))
+	check("a damaged reason")
+	_ = o.Close()
+	o = d.mustOpen()
+	check("after a reopen")
+	if _, err := os.Stat(reason); err != nil {
+		t.Errorf("the damaged reason is gone: %v", err)
+	}
+}

@@ -120,18 +120,6 @@ func (d *faultDisk) step(kind, what string) error {
 	return err
 }
 
-// memDir is a directory of the test's in memory, where the system has that, so
-// that thousands of runs don't wait for a disk.
-func memDir(t testing.TB) string {
-	t.Helper()
-	dir, err := os.MkdirTemp("/dev/shm", "spool")
-	if err != nil {
-		return t.TempDir()
-	}
-	t.Cleanup(func() { _ = os.RemoveAll(dir) })
-	return dir
-}
-
 // setSpace lets f change what Space reports.
 func (d *faultDisk) setSpace(f func(space) space) {
 	d.mu.Lock()

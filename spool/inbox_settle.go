@@ -14,7 +14,7 @@ func (in *Inbox) Settle(id SpoolID, marks []Mark) {
 // go on with them.
 func (in *Inbox) dropSettled() {
 	for _, k := range in.book.idle(in.book.settledLocked) {
-		in.removeStage(k)
+		_ = in.removeStage(k) // noted in the book; a later recovery tries again
 		in.book.release(k)
 	}
 }

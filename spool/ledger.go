@@ -130,7 +130,7 @@ func expire(tx *bbolt.Tx, now time.Time) error {
 	index := tx.Bucket(bucketExpiry)
 	var over [][]byte
 	c := index.Cursor()
-	for k, _ := c.First(); k != nil && len(k) > 8 && len(over) < sweepRows; k, _ = c.Next() {
+	for k, _ := c.First(); len(k) > 8 && len(over) < sweepRows; k, _ = c.Next() {
 		if int64(binary.BigEndian.Uint64(k)) > now.Unix() {
 			break
 		}

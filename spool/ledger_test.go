@@ -168,11 +168,11 @@ func TestLedgerThatCantBeUsed(t *testing.T) {
 			for range 2 { // looking changes nothing
 				_, err := openTestInbox(dir)
 				wantErr(t, "open", err, c.err)
-				if c.err != ErrLedgerVersion && err != nil && !strings.Contains(err.Error(), "remove "+filepath.Join(dir, relayDir, ledgerIDFile)) {
+				if !errors.Is(c.err, ErrLedgerVersion) && err != nil && !strings.Contains(err.Error(), "remove "+filepath.Join(dir, relayDir, ledgerIDFile)) {
 					t.Errorf("no remedy in %q", err)
 				}
 			}
-			if c.err == ErrLedgerVersion {
+			if errors.Is(c.err, ErrLedgerVersion) {
 				return
 			}
 			// The remedy works, and what was there is set aside.

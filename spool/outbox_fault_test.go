@@ -124,6 +124,7 @@ func (s *story) run() error {
 		})
 	}
 	steps := []func() error{
+		func() error { return s.finish(one("plain")) },
 		func() error {
 			return move("bound", func(ctx context.Context, its []Item) ([]Item, error) { return s.o.Bind(ctx, its, "x") })
 		},
@@ -133,7 +134,6 @@ func (s *story) run() error {
 		},
 		func() error { s.publish(one("moved")); return nil },
 		func() error { return s.try(func() error { return s.o.Unclaim(context.Background(), one("back")) }) },
-		func() error { return s.finish(one("plain")) },
 		func() error { return s.bury(one("dead")) },
 		func() error { return s.retry(one("dead").ID) },
 		func() error { s.o.Rescan(); return s.pickBack(items) },
@@ -395,4 +395,51 @@ func (s *story) checked(what string) {
 	if s.t.Failed() {
 		s.t.Fatal(what)
 	}
+}
+
+func TestOpenRefusesDirectoriesThatFilesCantBeMovedTo(t *testing.T) {
+	d := newOutboxDir(t)
+	disk := newFaultDisk(t)
+	disk.failWhen(func(op diskOp) error { // as a bind mount does
+		if op.Kind == "rename" && op.Name == outboxProbe {
+			return errCrossDevice
+		}
+		return nil
+	})
+	open := func(on func(string) (dir, error)) error {
+		_, err := d.open(func(c *OutboxConfig) { c.openDir = on })
+		return err
+	}
+	if err := open(disk.open); !errors.Is(err, ErrUnsafe) {
+		t.Errorf("renames fail: %v, want ErrUnsafe", err)
+	}
+	if err := open(otherDevice); !errors.Is(err, ErrUnsafe) {
+		t.Errorf("another device: %v, want ErrUnsafe", err)
+	}
+	if got, _ := os.ReadDir(d.path); len(got) != 1 {
+		t.Errorf("left over: %v", got)
+	}
+}
+
+// otherDevice is a disk whose claimed/ is a mount point.
+func otherDevice(path string) (dir, error) {
+	d, err := openDir(path)
+	return &mountDir{d}, err
+}
+
+type mountDir struct{ dir }
+
+func (d *mountDir) unwrap() dir { return d.dir }
+
+func (d *mountDir) Sub(name string, create bool) (dir, error) {
+	sub, err := d.dir.Sub(name, create)
+	return &mountDir{sub}, err
+}
+
+func (d *mountDir) Self() (fileStat, error) {
+	st, err := d.dir.Self()
+	if strings.HasSuffix(d.Path(), claimedName) {
+		st.Dev++
+	}
+	return st, err
 }

@@ -558,3 +558,71 @@ func TestAReplacedOutboxDirectoryIsNoticed(t *testing.T) {
 		t.Errorf("got %v, want ErrUnsafe", err)
 	}
 }
+
+func TestAWrittenFileIsNotTakenForALinkedOneBetweenTwoEvents(t *testing.T) {
+	needLinux(t)
+	d := newOutboxDir(t)
+	o := d.mustOpen(func(c *OutboxConfig) { c.Grace = time.Hour })
+	o.mustWatchByHand(t)
+	o.picker.mu.Lock()
+	defer o.picker.mu.Unlock()
+	d.write("a", "1") // its events are still in the system's queue
+	st, err := o.root.Stat("a")
+	if err != nil {
+		t.Fatal(err)
+	}
+	ob := &observed{name: "a", kind: hintCreated}
+	if a := o.isReady(ob, st); a.ready || ob.kind != hintNone {
+		t.Errorf("%+v, though it was written just now", a)
+	}
+	o.hints.next()
+	ob = &observed{name: "a", kind: hintCreated}
+	if a := o.isReady(ob, st); !a.ready {
+		t.Errorf("%+v, though nothing was written since it appeared", a)
+	}
+	o.picker.obs.put(ob)
+	o.picker.obs.distrust()
+	if ob.kind != hintNone {
+		t.Error("what events told is believed after some were lost")
+	}
+}
+
+func TestAFileThatIsGivenBackIsNotClaimedForThatEvent(t *testing.T) {
+	needLinux(t)
+	d := newOutboxDir(t)
+	o := d.mustOpen(watched, func(c *OutboxConfig) { c.Grace, c.Settle = time.Hour, time.Hour })
+	mustPickNothing(t, o)
+	f := d.openFor(".log", os.O_CREATE)
+	appendTo(t, f, "half")
+	if err := os.Rename(d.at(".log"), d.at("a.log")); err != nil {
+		t.Fatal(err)
+	}
+	mustStay(t, o, "a.log", whyWriter)
+	for range 10 {
+		o.watch.drain()
+		mustPickNothing(t, o)
+	}
+	if n := o.claims.live["c"].last; n != 1 {
+		t.Errorf("claimed %d times", n)
+	}
+}
+
+func TestWhatAWriterThatDiedLeftIsNeverTaken(t *testing.T) {
+	for _, c := range []struct {
+		mode Readiness
+		name string
+	}{{ReadyDoneFile, "a"}, {ReadyRename, ".a"}, {ReadyAuto, "a.tmp"}, {ReadyQuiet, "a.part"}} {
+		d := newOutboxDir(t)
+		o := d.mustOpen(mode(c.mode), func(c *OutboxConfig) { c.Grace, c.Settle = 1, 1 })
+		f := d.openFor(c.name, os.O_CREATE)
+		appendTo(t, f, "half")
+		_ = f.Close() // what a kill does
+		for range 3 {
+			o.Rescan()
+			mustPickNothing(t, o)
+		}
+		if got, err := os.ReadFile(d.at(c.name)); err != nil || string(got) != "half" {
+			t.Errorf("%s: %q, %v", c.mode, got, err)
+		}
+	}
+}

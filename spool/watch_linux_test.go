@@ -55,3 +55,13 @@ func TestWithoutAWatchTheOutboxSaysSo(t *testing.T) {
 	d.write("a", "1")
 	mustPick(t, o, 1)
 }
+
+// mustWatchByHand watches without the goroutine that reads events by itself.
+func (o *Outbox) mustWatchByHand(t *testing.T) {
+	t.Helper()
+	w, err := newWatcher(o)
+	if err != nil {
+		t.Fatal(err)
+	}
+	o.watch = w
+}
