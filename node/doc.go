@@ -14,6 +14,10 @@
 // up only what is owed to it; what does not fit into memory is parked: only its
 // number is kept, and the claim is read from disk when its turn comes.
 //
+// A [Courier] hands single files to a cluster for somebody who waits, without a
+// node or an outbox. It asks a running node for the table and then decides as an
+// uploader does.
+//
 // The package holds no HTTP handlers, no file formats and no rules of the
 // replicated state.
 package node

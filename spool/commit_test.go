@@ -154,6 +154,28 @@ func TestCommitInDoubt(t *testing.T) {
 	}
 }
 
+// No room for anything, not even a test file: that is no dying disk. Items are
+// refused one by one, and things go on by themselves when there is room.
+func TestNoRoomForAnything(t *testing.T) {
+	dir, fd := memDir(t), newFaultDisk(t)
+	in := mustFaultInbox(t, dir, fd)
+	fd.failWhen(func(op diskOp) error {
+		if op.Kind == "commit" || op.Kind == "create" && op.Name == probeName {
+			return syscall.ENOSPC
+		}
+		return nil
+	})
+	for range 3 {
+		_, err := put(in, arrival(testID(1), "a", "text"), "text")
+		wantErr(t, "put", err, ErrFull)
+		want(t, "reason", in.Stats().Reason, "")
+	}
+	mustClose(t, in)
+	in = mustFaultInbox(t, dir, fd)
+	fd.failWhen(nil)
+	mustPut(t, in, testID(1), "a", "text")
+}
+
 func TestInboxThatCantBeSyncedIsInDoubtUntilItCan(t *testing.T) {
 	dir, fd := memDir(t), newFaultDisk(t)
 	in := mustFaultInbox(t, dir, fd)

@@ -120,7 +120,7 @@ func TestRetryOfWhatSomeHaveGoesToTheOthers(t *testing.T) {
 
 func TestLinkedClaimsAreArchivedOnce(t *testing.T) {
 	d := newOutboxDir(t)
-	archive := outboxDir{t, t.TempDir()}
+	archive := newOutboxDir(t)
 	d.write("a", "text")
 	o := d.mustOpen(func(c *OutboxConfig) { c.Archive = archive.path })
 	it := mustPick(t, o, 1)[0]

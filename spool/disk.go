@@ -96,6 +96,7 @@ type fileStat struct {
 	Dev   uint64
 	Links uint64
 	UID   uint32
+	Used  int64 // bytes of disk it takes, reserved ones included; zero where unknown
 }
 
 // same reports whether two looks at a file saw the same bytes, as far as a

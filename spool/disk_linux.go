@@ -202,8 +202,12 @@ func (f osFile) Stat() (fileStat, error) { return statFD(f.File) }
 // SetTimes is futimens(3), which is utimensat(2) without a path; x/sys has no
 // call for that, and a path through /proc would need /proc.
 func (f osFile) SetTimes(mtime time.Time) error {
-	ts := [2]unix.Timespec{{Nsec: unix.UTIME_OMIT}, unix.NsecToTimespec(mtime.UnixNano())}
-	err := retry(func() error {
+	at, err := unix.TimeToTimespec(mtime) // any year, unlike UnixNano
+	if err != nil {
+		return f.wrap("utimens", err)
+	}
+	ts := [2]unix.Timespec{{Nsec: unix.UTIME_OMIT}, at}
+	err = retry(func() error {
 		_, _, errno := unix.Syscall6(unix.SYS_UTIMENSAT, f.Fd(), 0, uintptr(unsafe.Pointer(&ts)), 0, 0, 0)
 		if errno != 0 {
 			return errno
@@ -280,6 +284,7 @@ func fromStat(st *unix.Stat_t) fileStat {
 	return fileStat{
 		Size: st.Size, MTime: time.Unix(st.Mtim.Unix()).UTC(), CTime: time.Unix(st.Ctim.Unix()).UTC(),
 		Mode: modeOf(st.Mode), Ino: st.Ino, Dev: uint64(st.Dev), Links: uint64(st.Nlink), UID: st.Uid,
+		Used: st.Blocks * 512,
 	}
 }
 

@@ -235,7 +235,11 @@ func (d *faultDisk) lookLocked() error {
 func (d *faultDisk) hideLocked(path string) string {
 	d.limboed++
 	to := filepath.Join(d.limbo, fmt.Sprint(d.limboed))
-	if os.Rename(path, to) != nil {
+	err := os.Rename(path, to)
+	if errors.Is(err, syscall.EXDEV) {
+		d.t.Errorf("%s is on another file system than memDir: the cut would undo nothing", path)
+	}
+	if err != nil {
 		return ""
 	}
 	return to

@@ -131,7 +131,7 @@ func TestFinishedFilesGoToTheArchive(t *testing.T) {
 		}
 		t.Run(name, func(t *testing.T) {
 			d := newOutboxDir(t)
-			archive := outboxDir{t, t.TempDir()}
+			archive := newOutboxDir(t)
 			disk := newFaultDisk(t)
 			if elsewhere {
 				disk.failWhen(crossDevice(archive.path))
@@ -184,7 +184,7 @@ func crossDevice(archive string) func(diskOp) error {
 
 func TestACopyInTheArchiveIsNotMadeTwice(t *testing.T) {
 	d := newOutboxDir(t)
-	archive := outboxDir{t, t.TempDir()}
+	archive := newOutboxDir(t)
 	disk := newFaultDisk(t)
 	disk.failWhen(crossDevice(archive.path))
 	d.write("a", "text")

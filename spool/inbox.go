@@ -5,6 +5,7 @@ import (
 	"errors"
 	"log/slog"
 	"os/user"
+	"path/filepath"
 	"strconv"
 	"sync/atomic"
 )
@@ -42,6 +43,11 @@ func OpenInbox(ctx context.Context, cfg InboxConfig) (*Inbox, error) {
 	if err := cfg.validate(); err != nil {
 		return nil, err
 	}
+	dir, err := filepath.Abs(cfg.Dir)
+	if err != nil {
+		return nil, err
+	}
+	cfg.Dir = dir // a later change of the working directory must not matter
 	gid, err := lookupGroup(cfg.Group)
 	if err != nil {
 		return nil, err

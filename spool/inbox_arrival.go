@@ -6,6 +6,8 @@ import (
 	"fmt"
 	"io/fs"
 	"time"
+
+	bolterrors "go.etcd.io/bbolt/errors"
 )
 
 // Arrival describes an item before its bytes come.
@@ -97,9 +99,12 @@ func (in *Inbox) Progress(_ context.Context, key string) (Progress, error) {
 	if in.book.settled(k) {
 		return Progress{Settled: true}, nil
 	}
-	r, state, err := in.ledger.Load().find(k, in.cfg.seams.now())
+	r, state, err := in.find(k)
 	if err != nil {
-		return Progress{}, fmt.Errorf("%w: %w", ErrIO, err)
+		return Progress{}, err
+	}
+	if state == rowSettled {
+		return Progress{Settled: true}, nil
 	}
 	if state != rowNone {
 		p := Progress{Offset: r.size, Size: r.size}
@@ -172,12 +177,15 @@ func (in *Inbox) knownKey(ctx context.Context, k itemKey, a Arrival) error {
 	if in.book.settled(k) {
 		return &SettledError{ID: a.Key}
 	}
-	r, state, err := in.ledger.Load().find(k, in.cfg.seams.now())
+	r, state, err := in.find(k)
 	if err != nil {
-		return fmt.Errorf("%w: %w", ErrIO, err)
+		return err
 	}
-	if state == rowNone {
+	switch state {
+	case rowNone:
 		return nil
+	case rowSettled:
+		return &SettledError{ID: a.Key}
 	}
 	if !r.agrees(a) {
 		return fmt.Errorf("%w: %s", ErrDigestConflict, k)
@@ -190,6 +198,18 @@ func (in *Inbox) knownKey(ctx context.Context, k itemKey, a Arrival) error {
 	}
 	in.counts.duplicates.Add(1)
 	return &DeliveredError{Receipt: receipt}
+}
+
+// find looks a key up in the ledger.
+func (in *Inbox) find(k itemKey) (row, rowState, error) {
+	r, state, err := in.ledger.Load().find(k, in.cfg.seams.now())
+	if errors.Is(err, bolterrors.ErrDatabaseNotOpen) {
+		return r, state, fmt.Errorf("%w: its ledger is being opened again", ErrUnavailable)
+	}
+	if err != nil {
+		return r, state, fmt.Errorf("%w: %w", ErrIO, err)
+	}
+	return r, state, nil
 }
 
 // publishOwed tries again to rename an item that recovery could not rename.

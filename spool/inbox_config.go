@@ -1,10 +1,10 @@
 package spool
 
 import (
+	"errors"
 	"fmt"
 	"io/fs"
 	"log/slog"
-	"path/filepath"
 	"time"
 )
 
@@ -88,8 +88,8 @@ func (c InboxConfig) withDefaults() InboxConfig {
 
 // validate reports the first thing that is wrong.
 func (c InboxConfig) validate() error {
-	if c.Dir == "" || !filepath.IsAbs(c.Dir) {
-		return fmt.Errorf("inbox: directory %q is not an absolute path", c.Dir)
+	if c.Dir == "" {
+		return errors.New("inbox: no directory")
 	}
 	switch c.OnConflict {
 	case ConflictSuffix, ConflictReject, ConflictReplace:

@@ -97,8 +97,17 @@ func (d *inboxDirs) sameFileSystem() error {
 // probe does with a file of its own what is done with every item: it shows
 // early that the disk takes writes and syncs, that mode and group can be set and that
 // renaming without replacing works. It reports whether the umask or a default
-// ACL gives new files another mode than wanted.
+// ACL gives new files another mode than wanted. A full disk is not an error:
+// it passes, and items are told so one by one.
 func (d *inboxDirs) probe(mode fs.FileMode, gid int) (chmod bool, err error) {
+	chmod, err = d.tryProbe(mode, gid)
+	if isFull(err) {
+		return true, errors.Join(removeIfThere(d.stage, probeName), removeIfThere(d.stage, probeName+newSuffix))
+	}
+	return chmod, err
+}
+
+func (d *inboxDirs) tryProbe(mode fs.FileMode, gid int) (chmod bool, err error) {
 	other := probeName + newSuffix
 	if err := errors.Join(removeIfThere(d.stage, probeName), removeIfThere(d.stage, other)); err != nil {
 		return false, err

@@ -425,11 +425,10 @@ func TestUnsafeDirectories(t *testing.T) {
 
 func TestBadInboxConfig(t *testing.T) {
 	for what, change := range map[string]func(*InboxConfig){
-		"no directory":       func(c *InboxConfig) { c.Dir = "" },
-		"relative directory": func(c *InboxConfig) { c.Dir = "inbox" },
-		"policy":             func(c *InboxConfig) { c.OnConflict = "whatever" },
-		"group":              func(c *InboxConfig) { c.Group = "no such group here" },
-		"missing directory":  func(c *InboxConfig) { c.Dir = filepath.Join(c.Dir, "missing") },
+		"no directory":      func(c *InboxConfig) { c.Dir = "" },
+		"policy":            func(c *InboxConfig) { c.OnConflict = "whatever" },
+		"group":             func(c *InboxConfig) { c.Group = "no such group here" },
+		"missing directory": func(c *InboxConfig) { c.Dir = filepath.Join(c.Dir, "missing") },
 	} {
 		if in, err := openTestInbox(t.TempDir(), change); err == nil {
 			mustClose(t, in)

@@ -29,6 +29,7 @@ const (
 	rowNone      rowState = iota
 	rowPrepared           // in stage/, or in the inbox
 	rowDelivered          // was in the inbox for good
+	rowSettled            // a mark covers it, its row is gone
 )
 
 // ledger is the memory of what was published. Reads may run at any time, also
@@ -229,6 +230,14 @@ func (l *ledger) find(k itemKey, now time.Time) (r row, state rowState, err erro
 		}
 		if r, ok, err = getRow(tx, bucketDelivered, k); ok && (r.expires.IsZero() || r.expires.After(now)) {
 			state = rowDelivered
+		}
+		if state == rowNone && err == nil && k.kind == keyItem {
+			// The mark and the rows it swept away change in one transaction, so
+			// they are read in one: the book learns of it only after the commit.
+			var seq uint64
+			if seq, ok, err = getMark(tx, k.epoch()); ok && k.id().Seq <= seq {
+				state = rowSettled
+			}
 		}
 		return err
 	})

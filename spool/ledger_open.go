@@ -192,43 +192,61 @@ func readLedgerID(relay dir) (SpoolID, error) {
 
 // openBolt opens the database below relay. With flags 0 it must exist: bbolt's
 // own O_CREATE would turn a ledger that vanished into an empty one.
-func openBolt(relay dir, name string, flags int) (l *ledger, err error) {
-	defer catchBolt(relay, &err)
-	defer faultsAsPanics()()
-	db, err := bbolt.Open(name, 0o600, &bbolt.Options{
-		Timeout:         ledgerLockWait,
+func openBolt(relay dir, name string, flags int) (*ledger, error) {
+	db, err := guardedOpen(relay, name, flags, &bbolt.Options{
 		NoFreelistSync:  true,
 		FreelistType:    bbolt.FreelistMapType,
 		InitialMmapSize: ledgerMap,
-		OpenFile: func(name string, asked int, mode os.FileMode) (*os.File, error) {
-			return openRaw(relay, name, asked&^os.O_CREATE|flags, mode)
-		},
 	})
+	if err != nil {
+		return nil, err
+	}
+	return &ledger{db: db, wrap: func(write func() error) error { return write() }}, nil
+}
+
+// guardedOpen is bbolt.Open that panics over nothing. bbolt does so over a
+// broken page, and reading a mapped file faults where the disk fails.
+func guardedOpen(relay dir, name string, flags int, o *bbolt.Options) (db *bbolt.DB, err error) {
+	var f *os.File
+	defer faultsAsPanics()()
+	defer func() {
+		if broken := recover(); broken != nil {
+			err = errors.Join(ledgerTrouble(ErrLedgerCorrupt, relay, fmt.Sprint(broken)), f.Close()) // and so its lock
+		}
+	}()
+	o.Timeout = ledgerLockWait
+	o.OpenFile = func(name string, asked int, mode os.FileMode) (_ *os.File, err error) {
+		f, err = openRaw(relay, name, asked&^os.O_CREATE|flags, mode)
+		return f, err
+	}
+	db, err = bbolt.Open(name, 0o600, o)
 	if err != nil {
 		return nil, boltError(relay, err)
 	}
-	return &ledger{db: db, wrap: func(write func() error) error { return write() }}, nil
+	return db, nil
 }
 
 // inspectLedger reads every page and row of ledger.db without changing it, and
 // returns its id and how many rows and marks it has.
 func inspectLedger(relay dir, st fileStat) (id SpoolID, rows int, err error) {
-	// bbolt would lay out an empty file anew, and map a short one beyond its end.
+	// bbolt would lay out an empty file anew.
 	if !st.Mode.IsRegular() || st.Size == 0 {
 		return id, 0, ledgerTrouble(ErrLedgerCorrupt, relay, ledgerFile+" is empty or not a file")
 	}
-	defer catchBolt(relay, &err)
-	defer faultsAsPanics()()
-	db, err := bbolt.Open(ledgerFile, 0o600, &bbolt.Options{
-		Timeout: ledgerLockWait, ReadOnly: true,
-		OpenFile: func(name string, asked int, mode os.FileMode) (*os.File, error) {
-			return openRaw(relay, name, asked, mode)
-		},
-	})
+	db, err := guardedOpen(relay, ledgerFile, 0, &bbolt.Options{ReadOnly: true})
 	if err != nil {
-		return id, 0, boltError(relay, err)
+		return id, 0, err
 	}
-	err = db.View(func(tx *bbolt.Tx) error {
+	err = db.View(func(tx *bbolt.Tx) (err error) {
+		defer faultsAsPanics()()
+		defer func() {
+			if broken := recover(); broken != nil {
+				err = fmt.Errorf("%v", broken)
+			}
+		}()
+		if tx.Size() > st.Size {
+			return fmt.Errorf("it is cut short: %d of %d bytes", st.Size, tx.Size())
+		}
 		id, rows, err = readAll(tx)
 		return err
 	})
@@ -285,16 +303,6 @@ func checkMark(k, v []byte) error {
 	return err
 }
 
-// catchBolt turns a panic of bbolt over a broken page, or a fault of reading
-// beyond the end of a file that was cut short, into ErrLedgerCorrupt. Use:
-//
-//	defer catchBolt(relay, &err)
-func catchBolt(relay dir, err *error) {
-	if broken := recover(); broken != nil {
-		*err = ledgerTrouble(ErrLedgerCorrupt, relay, fmt.Sprint(broken))
-	}
-}
-
 func boltError(relay dir, err error) error {
 	if errors.Is(err, bolterrors.ErrTimeout) {
 		return fmt.Errorf("%w: %s is open elsewhere", ErrLocked, ledgerFile)
@@ -305,9 +313,9 @@ func boltError(relay dir, err error) error {
 	return ledgerTrouble(ErrLedgerCorrupt, relay, err.Error())
 }
 
-// faultsAsPanics makes reading beyond the end of a mapped file a panic that
-// catchBolt can catch, for the calling goroutine, until the returned function
-// is called.
+// faultsAsPanics makes a failed read of a mapped file a panic that can be
+// recovered from, for the calling goroutine, until the returned function is
+// called.
 func faultsAsPanics() func() {
 	old := debug.SetPanicOnFault(true)
 	return func() { debug.SetPanicOnFault(old) }

@@ -114,10 +114,6 @@ func TestLedgerThatCantBeUsed(t *testing.T) {
 			if err != nil {
 				return err
 			}
-			// A commit of its own, whose pages are in front, in the room that the first left free.
-			if err := editLedger(dir, func(tx *bbolt.Tx) error { return tx.Bucket(bucketMeta).Put([]byte("x"), nil) }); err != nil {
-				return err
-			}
 			return os.Truncate(relay(dir, ledgerFile), 1<<20)
 		}, ErrLedgerCorrupt},
 		{"cut to the metas", func(t *testing.T, dir string) error { return os.Truncate(relay(dir, ledgerFile), 4096) }, ErrLedgerCorrupt},
@@ -264,6 +260,19 @@ func TestSettledItemsAreAnsweredFromTheMark(t *testing.T) {
 	want(t, "rows", fmt.Sprint(rows, err), "0 <nil>")
 }
 
+// After a restart an epoch is known by its rows alone.
+func TestMarkAfterARestart(t *testing.T) {
+	dir := memDir(t)
+	in := mustInbox(t, dir)
+	mustPut(t, in, testID(1), "a", "text")
+	mustClose(t, in)
+	in = mustInbox(t, dir)
+	in.Settle(testSpool, []Mark{{Epoch: 7, Seq: 1}})
+	mustPut(t, in, ID{Spool: testSpool, Epoch: 8, Seq: 1}.String(), "b", "text")
+	p, err := in.Progress(t.Context(), testID(1))
+	want(t, "progress", fmt.Sprint(p.Settled, err), "true <nil>")
+}
+
 // A mark drops the part of an upload that is over: nobody will go on with it.
 func TestMarkDropsPartials(t *testing.T) {
 	dir := memDir(t)
@@ -292,6 +301,32 @@ func TestItemPublishedAfterItsMark(t *testing.T) {
 	rows := -1
 	err = editLedger(dir, func(tx *bbolt.Tx) error { rows = tx.Bucket(bucketDelivered).Stats().KeyN; return nil })
 	want(t, "rows", fmt.Sprint(rows, err), "1 <nil>")
+}
+
+// An entry of the expiry index that outlived its row must not take along the
+// row that the same key got since.
+func TestOldExpiryEntryLeavesTheNewRow(t *testing.T) {
+	in := mustInbox(t, memDir(t))
+	k, err := parseKey("theirs")
+	if err != nil {
+		t.Fatal(err)
+	}
+	l, now := in.ledger.Load(), time.Unix(1_000_000, 0).UTC()
+	r := row{key: k, name: "n", publishedAs: "n", text: "theirs", expires: now.Add(foreignKeyAge)}
+	old := r
+	old.expires = now
+	for _, w := range []ledgerWrite{{delivered: []row{old}}, {delivered: []row{r}}, {now: now}} {
+		if _, err := l.write(w); err != nil {
+			t.Fatal(err)
+		}
+	}
+	_, state, err := l.find(k, now)
+	want(t, "state", fmt.Sprint(state, err), fmt.Sprint(rowDelivered, nil))
+	if _, err := l.write(ledgerWrite{now: r.expires}); err != nil {
+		t.Fatal(err)
+	}
+	_, state, err = l.find(k, now)
+	want(t, "state in the end", fmt.Sprint(state, err), fmt.Sprint(rowNone, nil))
 }
 
 // A long epoch is settled in transactions of bounded size, and all of it, also

@@ -304,7 +304,7 @@ func TestOutboxPowerCutAtEveryStep(t *testing.T) {
 	storyModes(t, func(t *testing.T, m Readiness) {
 		length := storyLength(t, m)
 		for n := 1; n <= length; n++ {
-			for _, rng := range []*rand.Rand{nil, rand.New(rand.NewPCG(uint64(n), 1))} {
+			for _, rng := range []*rand.Rand{nil, rand.New(rand.NewPCG(uint64(n), 1)), rand.New(rand.NewPCG(uint64(n), 2))} {
 				s := newStory(t, m)
 				s.last = n
 				s.disk.failAt(n, errPowerCut)
@@ -442,4 +442,32 @@ func (d *mountDir) Self() (fileStat, error) {
 		st.Dev++
 	}
 	return st, err
+}
+
+func TestAClaimWhoseSyncFailedIsHandedOutAfterOneThatDidNot(t *testing.T) {
+	s := newStory(t, ReadyRename)
+	if err := s.open(); err != nil {
+		t.Fatal(err)
+	}
+	errDisk := errors.New("disk on fire")
+	s.disk.failWhen(func(op diskOp) error {
+		if op.Kind == "dirsync" && strings.HasSuffix(op.Dir, claimedName) {
+			return errDisk
+		}
+		return nil
+	})
+	for range 2 {
+		if got, err := s.o.Pick(t.Context(), 100, admitAll); !errors.Is(err, errDisk) || len(got.Items) > 0 {
+			t.Fatalf("%+v, %v: handed out before they are durable", got, err)
+		}
+		if got := mustClaimed(t, s.o); len(got) > 0 {
+			t.Fatalf("listed before they are durable: %+v", got)
+		}
+	}
+	s.disk.failWhen(nil)
+	for _, it := range mustPick(t, s.o, len(storyFiles)) {
+		s.publish(it)
+	}
+	s.reopen(nil)
+	s.checked("cut after the claims were handed out")
 }

@@ -22,7 +22,7 @@ type outboxDir struct {
 
 func newOutboxDir(t testing.TB) outboxDir {
 	t.Helper()
-	return outboxDir{t, t.TempDir()}
+	return outboxDir{t, memDir(t)}
 }
 
 func (d outboxDir) at(elem ...string) string {

@@ -114,6 +114,7 @@ type round struct {
 	room  int // claims it may still make
 	looks int // entries it may still look at
 	ready []*readyFile
+	names map[string]struct{} // of ready: an event and the pass may tell of one file
 	// inPass says that the entry looked at came from the pass.
 	inPass bool
 	paused bool // a verdict asked for a pause in the pass
@@ -145,7 +146,7 @@ func (o *Outbox) Pick(ctx context.Context, max int, admit func(Candidate) Verdic
 		o.picker.err = nil
 		return Picked{}, err
 	}
-	r := &round{ctx: ctx, admit: admit, looks: o.cfg.limits.looks}
+	r := &round{ctx: ctx, admit: admit, looks: o.cfg.limits.looks, names: map[string]struct{}{}}
 	items, more, err := o.pick(r, max)
 	if err != nil && len(items) > 0 {
 		o.picker.err, err = err, nil
@@ -223,7 +224,7 @@ func (o *Outbox) lookAtEvents(r *round) {
 // look decides about one name: it becomes ready, or is observed, or stays.
 func (o *Outbox) look(r *round, name string, kind hintKind) {
 	r.looks--
-	if silentName(name) {
+	if _, twice := r.names[name]; twice || silentName(name) {
 		return
 	}
 	st, err := o.root.Stat(name)
@@ -250,6 +251,7 @@ func (o *Outbox) look(r *round, name string, kind hintKind) {
 		o.wait(r, ob, st, a)
 		return
 	}
+	r.names[name] = struct{}{}
 	r.ready = append(r.ready, &readyFile{name: name, st: st, verdict: v, kind: ob.kind})
 	o.picker.obs.drop(name)
 }

@@ -2,6 +2,7 @@ package spool
 
 import (
 	"errors"
+	"fmt"
 	"os"
 	"path/filepath"
 	"regexp"
@@ -211,6 +212,9 @@ func TestAutoWaitsForTheWriter(t *testing.T) {
 			appendTo(t, f, "half")
 			o.Rescan()
 			mustStay(t, o, "a", whyWriter)
+			if o.claims.live["c"] != nil {
+				t.Error("the file was taken from its writer, if only for a moment")
+			}
 			appendTo(t, f, " and half")
 			if err := f.Close(); err != nil {
 				t.Fatal(err)
@@ -624,5 +628,28 @@ func TestWhatAWriterThatDiedLeftIsNeverTaken(t *testing.T) {
 		if got, err := os.ReadFile(d.at(c.name)); err != nil || string(got) != "half" {
 			t.Errorf("%s: %q, %v", c.mode, got, err)
 		}
+	}
+}
+
+func TestABusyProducerDoesNotStarveWhatLiesThere(t *testing.T) {
+	needLinux(t)
+	d := newOutboxDir(t)
+	for i := range 40 {
+		d.write(fmt.Sprint("old", i), "1")
+	}
+	o := d.mustOpen(mode(ReadyRename), watched)
+	if _, err := o.Pick(t.Context(), 1, admitAll); err != nil { // begins the pass
+		t.Fatal(err)
+	}
+	for i := range 40 {
+		d.moveIn(fmt.Sprint("new", i), "1")
+	}
+	got, err := o.Pick(t.Context(), 16, admitAll)
+	if err != nil {
+		t.Fatal(err)
+	}
+	names := strings.Join(itemNames(got.Items), " ")
+	if old, fresh := strings.Count(names, "old"), strings.Count(names, "new"); old != 4 || fresh != 12 {
+		t.Errorf("%d old ones and %d new ones", old, fresh)
 	}
 }

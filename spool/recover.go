@@ -110,7 +110,7 @@ func (in *Inbox) finishPrepared(staged []*job, gone []row) (owed map[itemKey]row
 			w.undo = append(w.undo, j.row.key) // the sender will be told when it asks
 			continue
 		}
-		in.log.Warn("prepared file can't be published yet", "item", j.row.key, "err", j.refusal)
+		in.log.Warn("prepared file can't be published yet", "item", j.row.key.String(), "err", j.refusal)
 		owed[j.row.key] = j.row
 	}
 	return owed, in.note(w)
@@ -145,7 +145,7 @@ func (in *Inbox) publishAgain(lost []row) error {
 	}
 	var jobs []*job
 	for _, r := range lost {
-		in.log.Error("disk lost the name of a published file; it is published again", "item", r.key)
+		in.log.Error("disk lost the name of a published file; it is published again", "item", r.key.String())
 		jobs = append(jobs, newJob(r))
 	}
 	_, err := in.finishPrepared(jobs, nil)

@@ -83,8 +83,11 @@ func (in *Inbox) keepOrRemove(k itemKey) error {
 	if err != nil {
 		return err
 	}
-	if err := errors.Join(f.Sync(), f.Close()); err != nil {
-		in.log.Warn("part of an upload is dropped", "item", k, "err", err)
+	if st.Used > st.Size+reserveFrom { // reserved for the rest; a resume reserves it again
+		err = f.Truncate(st.Size)
+	}
+	if err := errors.Join(err, f.Sync(), f.Close()); err != nil {
+		in.log.Warn("part of an upload is dropped", "item", k.String(), "err", err)
 		return in.removeStage(k)
 	}
 	in.book.keep(k, partial{size: st.Size})

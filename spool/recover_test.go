@@ -246,8 +246,10 @@ func TestOwedItemThatIsRefusedForItsName(t *testing.T) {
 		t.Fatal(err)
 	}
 	mustClose(t, in)
-	mustFaultInbox(t, dir, fd, reject)
+	in = mustFaultInbox(t, dir, fd, reject)
 	want(t, "files", files(t, dir), "")
+	_, err = in.Progress(t.Context(), testID(1))
+	wantErr(t, "progress", err, ErrUnknown)
 }
 
 // breakOnce makes the next commit fail, so that the inbox reopens.

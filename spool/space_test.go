@@ -76,9 +76,11 @@ func TestEveryWayToFindTheDiskFull(t *testing.T) {
 	for _, kind := range []string{"create", "write", "reserve", "sync", "rename"} {
 		dir, fd := memDir(t), newFaultDisk(t)
 		in := mustFaultInbox(t, dir, fd)
-		fd.failWhen(on(kind, "", func() error { return syscall.ENOSPC }))
-		_, err := put(in, arrival(testID(1), "a", big), big)
-		wantErr(t, kind, err, ErrFull)
+		for range 2 { // which is no reason to take the disk for a dying one
+			fd.failWhen(on(kind, "", func() error { return syscall.ENOSPC }))
+			_, err := put(in, arrival(testID(1), "a", big), big)
+			wantErr(t, kind, err, ErrFull)
+		}
 		want(t, kind+": files", files(t, dir), "")
 		want(t, kind+": reason", in.Stats().Reason, "")
 		if kind != "rename" {
@@ -107,6 +109,40 @@ func TestAbandonedPartialsMakeRoom(t *testing.T) {
 	now = now.Add(partialAge + time.Minute)
 	mustPut(t, in, testID(2), "b", "x")
 	want(t, "abandoned", in.Stats().Abandoned, 1)
+}
+
+// The room that was reserved for a large file is given back while nobody sends
+// it, be it kept or found after a kill.
+func TestReservedRoomIsGivenBack(t *testing.T) {
+	const whole = 32 << 20
+	a := Arrival{Key: testID(1), Name: "a", Size: whole, Digest: &Digest{}}
+	for _, how := range []string{"kept", "killed"} {
+		dir := memDir(t)
+		in := mustInbox(t, dir)
+		used := func() int64 {
+			t.Helper()
+			st, err := in.dirs.stage.Stat(testID(1))
+			if err != nil {
+				t.Fatal(err)
+			}
+			return st.Used
+		}
+		s := mustBegin(t, in, a)
+		if used() < whole {
+			t.Skip("nothing is reserved here")
+		}
+		mustFill(t, s, strings.Repeat("x", 2<<20))
+		if how == "kept" {
+			wantErr(t, how, s.Keep(), nil)
+		} else {
+			mustClose(t, in)
+			wantErr(t, "drop after close", s.Drop(), nil)
+			in = mustInbox(t, dir)
+		}
+		want(t, how+": room", used(), 2<<20)
+		p, err := in.Progress(t.Context(), a.Key)
+		want(t, how+": progress", fmt.Sprint(p.Offset, err), "2097152 <nil>")
+	}
 }
 
 // A cut costs at most 8 MiB: what lies further back was synced on the way.

@@ -284,6 +284,11 @@ func (s *Staging) syncAndClose(ctx context.Context) error {
 	if s.worthKeeping() {
 		ctx = context.WithoutCancel(ctx) // synced in any case, to be kept
 	}
+	if s.n < s.whole.Size && s.whole.Size > reserveFrom {
+		if err := s.f.Truncate(s.n); err != nil { // gives reserved room back
+			return diskError(err)
+		}
+	}
 	if err := s.in.commit.beginSync(ctx); err != nil {
 		return err
 	}

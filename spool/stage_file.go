@@ -3,7 +3,6 @@ package spool
 import (
 	"context"
 	"errors"
-	"fmt"
 	"hash"
 	"io"
 	"io/fs"
@@ -46,6 +45,8 @@ func (s *Staging) reserve(f file) (*Staging, error) {
 	err := f.Reserve(s.whole.Size)
 	if err == nil {
 		s.fulfil(s.promised) // the file system accounts for it from now on
+	}
+	if err == nil || !isFull(err) { // another failure is for the writes to find
 		return s, nil
 	}
 	err = diskError(err)
@@ -86,9 +87,6 @@ func (in *Inbox) stageKept(ctx context.Context, k itemKey, a Arrival, offset int
 	if !ok {
 		return in.stageNew(k, a)
 	}
-	if a.Size >= 0 && a.Size < p.size {
-		return nil, fmt.Errorf("%w: %d bytes are announced, but %d came", ErrTooLarge, a.Size, p.size)
-	}
 	s := &Staging{in: in, key: k, whole: a, hash: newHash(), n: p.size, resumed: true, checked: p.size, flushed: p.size}
 	if err := s.promise(max(a.Size-p.size, 0)); err != nil {
 		return nil, err
@@ -106,7 +104,7 @@ func (in *Inbox) stageKept(ctx context.Context, k itemKey, a Arrival, offset int
 // whether the whole came together right.
 func (p partial) continues(a Arrival) bool {
 	if !p.said {
-		return a.Digest != nil
+		return a.Digest != nil && (a.Size < 0 || a.Size >= p.size)
 	}
 	w := p.whole
 	sameSize := w.Size < 0 || a.Size < 0 || w.Size == a.Size
@@ -194,7 +192,7 @@ func (in *Inbox) afterFailure(k itemKey, p partial, why error) {
 		decide = func(k itemKey) error { return in.keepPart(k, p) }
 	}
 	if err := decide(k); err != nil {
-		in.log.Warn("stage file stays until the next start", "item", k, "err", err)
+		in.log.Warn("stage file stays until the next start", "item", k.String(), "err", err)
 	}
 }
 

@@ -117,6 +117,15 @@ func TestPartsThatCantBeGoneOnWith(t *testing.T) {
 		_, err = in.Progress(t.Context(), testID(1))
 		wantErr(t, "progress", err, ErrUnknown)
 	})
+	t.Run("smaller after a restart", func(t *testing.T) {
+		dir := t.TempDir()
+		in := mustInbox(t, dir, small)
+		keepHalf(t, in, arrival(testID(1), "a", longText), longText, 20)
+		mustClose(t, in)
+		in = mustInbox(t, dir, small)
+		_, err := in.Resume(t.Context(), arrival(testID(1), "a", longText[:19]), 20)
+		offset("resume", err, 0)
+	})
 	t.Run("no digest after a restart", func(t *testing.T) {
 		dir := t.TempDir()
 		in := mustInbox(t, dir, small)
