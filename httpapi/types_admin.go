@@ -64,7 +64,7 @@ type Spool struct {
 	OldestS  float64 `json:"oldest_s"` // age of the oldest queued file in seconds, 0 when none
 
 	State    string    `json:"state,omitempty"`    // empty: works; else why not, in words
-	Targets  []Target  `json:"targets,omitempty"`  // outbox: one per collector, sorted by id
+	Targets  []Target  `json:"targets"`            // outbox: one per collector, sorted by id
 	Waiting  []Waiting `json:"waiting,omitempty"`  // outbox: files that nobody is offered yet
 	Rejected []Waiting `json:"rejected,omitempty"` // outbox: entries that will never be taken as they are
 	Notes    []string  `json:"notes,omitempty"`    // fall-backs in force, e.g. that leases do not work here

@@ -18,7 +18,7 @@ func (r *uploaderRole) report() httpapi.Spool {
 	out := httpapi.Spool{
 		Name: r.cfg.Name, Kind: httpapi.KindOutbox, Path: r.cfg.Spool,
 		Queued: st.Queued, Dead: st.Dead, OldestS: st.OldestS, Notes: st.Fallbacks,
-		Waiting: countsOf(st.Waiting), Rejected: countsOf(st.Rejected),
+		Waiting: countsOf(st.Waiting), Rejected: countsOf(st.Rejected), Targets: []httpapi.Target{},
 	}
 	u := r.uploader
 	u.mu.Lock()
@@ -43,6 +43,9 @@ func (r *uploaderRole) report() httpapi.Spool {
 		out.Targets = append(out.Targets, tr)
 	}
 	slices.SortFunc(out.Targets, func(a, b httpapi.Target) int { return cmp.Compare(a.Collector, b.Collector) })
+	if n, sample := u.homelessLocked(); n > 0 {
+		out.Waiting = append(out.Waiting, httpapi.Waiting{Reason: "collector left its cluster and no other takes its files (claimed)", Files: n, Sample: sample})
+	}
 	for _, reason := range slices.Sorted(maps.Keys(u.unrouted)) {
 		out.Waiting = append(out.Waiting, httpapi.Waiting{Reason: reason + " (claimed)", Files: u.unrouted[reason].Len()})
 	}
@@ -62,8 +65,21 @@ func (u *uploader) sendingLocked() (n int) {
 	return n
 }
 
-// oldestLocked returns for each collector the seconds since this process first
-// saw the oldest item that it is owed.
+// homelessLocked counts the items with a debt whose collector is gone.
+func (u *uploader) homelessLocked() (n int, sample string) {
+	for _, t := range u.active {
+		for _, d := range t.debts {
+			if d.to.gone && d.state == debtWaiting {
+				n, sample = n+1, t.item.Name
+				break
+			}
+		}
+	}
+	return n, sample
+}
+
+// oldestLocked returns for each collector the seconds since the oldest item in
+// memory that it is owed was claimed.
 func (u *uploader) oldestLocked(now time.Time) map[*target]float64 {
 	out := map[*target]float64{}
 	for _, t := range u.active {
@@ -116,7 +132,7 @@ func (r *collectorRole) report() httpapi.Spool {
 	st := r.inbox.Stats()
 	return httpapi.Spool{
 		Name: string(r.cfg.ID), Kind: httpapi.KindInbox, Path: r.cfg.Spool,
-		Queued: st.Partials, InFlight: st.UnderWay, Dead: st.Dead, State: st.Reason,
+		Queued: st.Partials, InFlight: st.UnderWay, Dead: st.Dead, State: st.Reason, Targets: []httpapi.Target{},
 		Inbox: &httpapi.InboxCounts{
 			Collector: string(r.cfg.ID), Cluster: string(r.cfg.Cluster), Address: r.listener.Addr().String(),
 			Published: uint64(st.Published), Renamed: uint64(st.Renamed), Duplicates: uint64(st.Duplicates),

@@ -43,6 +43,7 @@ type target struct {
 	itemsSending int
 	delayed      int          // debts that wait for a back-off of their own
 	parked       spool.SeqSet // owed, durable in claimed/, but not in memory
+	seen         spool.SeqSet // of parked: met on disk by the pass under way, or parked since it began
 	breaker      breaker
 	room         int       // debts held in memory at most
 	slow         bool      // full, and did not drain while the scan waited
@@ -54,6 +55,18 @@ type target struct {
 
 // held is the number of debts in memory.
 func (t *target) held() int { return t.small.len() + t.large.len() + t.itemsSending + t.delayed }
+
+// park and unpark change what is owed but not in memory. A pass over the claims
+// on disk notes in seen which of it is still there.
+func (t *target) park(id spool.ID) {
+	t.parked.Add(id.Epoch, id.Seq)
+	t.seen.Add(id.Epoch, id.Seq)
+}
+
+func (t *target) unpark(id spool.ID) {
+	t.parked.Remove(id.Epoch, id.Seq)
+	t.seen.Remove(id.Epoch, id.Seq)
+}
 
 func (t *target) full() bool { return t.held() >= t.room }
 
@@ -160,6 +173,9 @@ func (q *queue) take(single bool) []*debt {
 	}
 	return batch
 }
+
+// compact drops cancelled debts, which would else count until their turn comes.
+func (q *queue) compact() { q.filter(func(*debt) bool { return true }) }
 
 // filter keeps the debts for which keep is true and returns the others that wait.
 func (q *queue) filter(keep func(*debt) bool) []*debt {

@@ -20,8 +20,9 @@ type tracked struct {
 	clusters []fsm.ClusterName // where the rules sent it
 	gen      uint64            // the routes it was planned with
 	debts    []*debt           // to whom it is owed; never empty while active
-	since    time.Time         // when this process first saw it
+	since    time.Time         // when it was claimed
 	accepted bool              // some collector has it, so the rules are applied no more
+	paged    bool              // came back from disk for its parked debts: the other collectors have it
 	offered  bool              // some collector was sent some of it
 	moving   bool              // being renamed; nobody else may touch it
 	digest   atomic.Pointer[digestOf]
@@ -60,6 +61,7 @@ type debt struct {
 	duplicate bool              // may be at another collector already
 	code, why string            // the last failure
 	resume    bool              // part of it may be at the collector
+	pauses    int               // counts its pauses, so that an entry of an older one is void
 	mismatch  int               // how often its digest did not match there
 }
 
@@ -71,8 +73,12 @@ func (d *debt) movable(now time.Time, failover time.Duration) bool {
 	return d.unknown.IsZero() || now.Sub(d.unknown) >= failover
 }
 
-// over reports whether nothing is owed any more.
+// over reports whether nothing is owed any more. An item without debts is not
+// over but without a plan.
 func (t *tracked) over() bool {
+	if len(t.debts) == 0 {
+		return false
+	}
 	for _, d := range t.debts {
 		if d.state != debtDelivered && d.state != debtRefused && d.state != debtCancelled {
 			return false
@@ -102,9 +108,22 @@ func (t *tracked) refused() []*debt {
 	return out
 }
 
-// cancel voids all debts, so that queues and results let go of them.
+// doubtful reports whether a collector may have the item without our knowing.
+func (t *tracked) doubtful() bool {
+	for _, d := range t.debts {
+		if !d.unknown.IsZero() {
+			return true
+		}
+	}
+	return false
+}
+
+// cancel voids all debts, so that queues, parked sets and results let go of them.
 func (t *tracked) cancel() {
 	for _, d := range t.debts {
+		if d.state == debtParked {
+			d.to.unpark(t.item.ID)
+		}
 		d.state = debtCancelled
 	}
 	t.debts = nil

@@ -66,7 +66,10 @@ type uploader struct {
 	unrouted  map[string]*spool.SeqSet // claims without a collector, by reason
 	recovered bool                     // every claim on disk is known
 	rewind    bool                     // pickLoop is to read the claims from the beginning
+	readAt    time.Time                // when to read them again after an error; zero: no need
+	begun     bool                     // pickLoop is in the middle of reading them
 	paged     int                      // parked claims brought back since the reading began
+	fruitless bool                     // a whole reading brought nothing back; wait for a change
 	waiting   bool                     // pickLoop waits for room
 	passAgain bool                     // files were passed by that there is room for now
 	stale     bool                     // items planned with older routes may be active
@@ -133,7 +136,7 @@ func (u *uploader) setRoutes(r routes) {
 	r.gen = u.routes.gen + 1
 	u.routes = r
 	u.syncTargetsLocked()
-	u.stale, u.recovered, u.rewind = true, false, true
+	u.stale, u.recovered, u.rewind, u.fruitless = true, false, true, false
 	u.unrouted = map[string]*spool.SeqSet{}
 	u.mu.Unlock()
 	u.outbox.Rescan()
@@ -161,7 +164,7 @@ func (u *uploader) syncTargetsLocked() {
 			u.targets[id] = t
 		}
 		if base := "http://" + c.HostPort(); t.peer.Base != base {
-			t.peer, t.kind, t.breaker = httpapi.Peer{Base: base}, peerUnknown, breaker{}
+			t.peer, t.kind, t.noBatch, t.breaker = httpapi.Peer{Base: base}, peerUnknown, false, breaker{}
 		}
 		t.drain = c.State == fsm.StateDraining
 	}
@@ -173,6 +176,9 @@ func (u *uploader) syncTargetsLocked() {
 
 // rescan is what the schedule calls: look at the whole outbox again.
 func (u *uploader) rescan() {
+	u.mu.Lock()
+	u.fruitless = false
+	u.mu.Unlock()
 	u.outbox.Rescan()
 	poke(u.wake)
 }

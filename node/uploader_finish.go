@@ -142,6 +142,10 @@ func (u *uploader) bury(t *tracked, why spool.Obituary) {
 		if !u.canceled(err) {
 			u.log.Error("item could not be set aside", "item", t.item.ID, "err", err)
 		}
+		if len(t.refused()) > 0 {
+			u.finishAgainLocked(t)
+			return
+		}
 		u.forgetLocked(t)
 		u.readAgainLocked()
 		return

@@ -82,6 +82,7 @@ func (u *uploader) judgeTargetLocked(t *target, outs []outcome, now time.Time) {
 
 func (u *uploader) succeededLocked(t *target, r httpapi.Receipt) {
 	if t.breaker.open() {
+		u.fruitless = false
 		u.log.Info("collector works again", "collector", t.id)
 	}
 	t.breaker.succeed()
@@ -197,7 +198,7 @@ func (u *uploader) failedLocked(t *target, d *debt, err error, mv *moves, now ti
 	}
 	switch se.Outcome {
 	case httpapi.Settled:
-		u.refusedLocked(d, "settled", "the collector was told that this item is over: the outbox was restored from an older copy")
+		u.refusedLocked(d, "settled", "the collector was told that this item is over: the outbox was restored from an older copy, or copied while it ran; if it is to be sent all the same, restart this node and retry")
 	case httpapi.Permanent:
 		u.refusedLocked(d, se.Code, se.Error())
 	case httpapi.Refused:
@@ -209,6 +210,9 @@ func (u *uploader) failedLocked(t *target, d *debt, err error, mv *moves, now ti
 	default:
 		if d.unknown.IsZero() && se.Outcome == httpapi.Unknown && se.Code != httpapi.CodeCanceled {
 			d.unknown = now
+		}
+		if d.movable(now, u.failoverLocked(d.cluster)) && u.handOnLocked(d, mv, now) {
+			return
 		}
 		d.resume = true
 		u.againLocked(t, d, se, now)
@@ -223,7 +227,7 @@ func (u *uploader) againLocked(t *target, d *debt, se *httpapi.SendError, now ti
 		poke(u.wake)
 		return
 	}
-	if !t.breaker.open() || se.Outcome == httpapi.Passing || se.Code == codeUnderWay {
+	if !t.breaker.open() || se.Status != 0 || se.Outcome == httpapi.Passing {
 		u.delayLocked(d, now.Add(max(backoff(d.attempts), min(se.RetryAfter, backoffMax))))
 		return
 	}

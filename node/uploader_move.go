@@ -7,11 +7,17 @@ import (
 	"github.com/bucket-relay/bucket-relay/spool"
 )
 
+// Pauses of what no event will tell.
+const (
+	rehomePause = time.Second // of an item whose collector is gone and that no other takes
+	readPause   = time.Second // before the claims are read again after an error
+)
+
 // moves are renames of claims that were decided under the lock and are carried
 // out after it. Every item in them is marked moving, so nobody else touches it.
 type moves struct {
 	binds   map[fsm.CollectorID][]*tracked // to claimed/@<id>/ ("" is claimed/)
-	reclaim []*tracked                     // to a new id: the rules sent it elsewhere
+	reclaim []*tracked                     // to a new id: the file changed after it was offered
 	refresh []*tracked                     // to the same id: the file changed before anybody was offered it
 	burials []burial
 }
@@ -96,6 +102,11 @@ func (u *uploader) moved(ts []*tracked, now []spool.Item, err error, op string) 
 		t.item, t.moving = now[i], false
 		u.active[keyOf(t.item)] = t
 		u.queueLocked(t)
+		if t.gen != u.routes.gen {
+			// The routes changed while it was being renamed.
+			u.stale = true
+			poke(u.wake)
+		}
 	}
 }
 
@@ -105,10 +116,11 @@ func (u *uploader) forgetLocked(t *tracked) {
 	delete(u.active, keyOf(t.item))
 }
 
-// readAgainLocked has the claims on disk read again after the shortest back-off.
+// readAgainLocked has the claims on disk read again, after a pause: what made it
+// necessary is a disk that fails.
 func (u *uploader) readAgainLocked() {
-	u.recovered, u.rewind = false, true
-	time.AfterFunc(backoffMin, func() { poke(u.wake) })
+	u.readAt = time.Now().Add(readPause)
+	poke(u.rearm)
 }
 
 // replanStale plans the active items anew after a change of rules or table.
@@ -125,21 +137,28 @@ func (u *uploader) replanStale() {
 			u.replanLocked(t, &mv)
 		}
 	}
+	for _, t := range u.targets {
+		t.small.compact()
+		t.large.compact()
+	}
+	u.pumpAllLocked()
 	u.mu.Unlock()
 	u.perform(mv)
 }
 
 // replanLocked brings one item in line with the routes. Until a collector has
 // accepted it the rules decide again; afterwards only debts to collectors that
-// left the table are dropped, or handed on in a one or key cluster.
+// left the table change hands, or, in an all cluster, are over.
+//
+// The item keeps its id: whoever got it under that id, with the answer lost,
+// must know it again. Its old stream's mark waits for it all the same.
 func (u *uploader) replanLocked(t *tracked, mv *moves) {
 	t.gen = u.routes.gen
-	if t.accepted {
+	if t.accepted || t.paged {
 		u.dropGoneLocked(t, mv)
 		return
 	}
-	f := facts{name: t.item.Name, size: t.item.Size}
-	p, reason, room := u.planLocked(f)
+	p, reason, room := u.planLocked(facts{name: t.item.Name, size: t.item.Size})
 	if reason != "" && !room {
 		u.unroutedLocked(t.item, reason)
 		u.forgetLocked(t)
@@ -148,22 +167,18 @@ func (u *uploader) replanLocked(t *tracked, mv *moves) {
 	if streamOf(p.clusters) == streamOf(t.clusters) && t.standsLocked(p) {
 		return
 	}
-	same := streamOf(p.clusters) == streamOf(t.clusters)
-	refused := t.refused()
+	doubtful := t.doubtful()
 	t.cancel()
-	t.clusters, t.debts, t.moving = p.clusters, p.debts, true
+	t.clusters, t.debts = p.clusters, p.debts
 	for _, d := range t.debts {
-		d.of = t
+		d.of, d.resume = t, true
+		d.duplicate = doubtful && d.mode != fsm.ModeAll
 	}
-	switch {
-	case !same || len(refused) > 0:
-		mv.reclaim = append(mv.reclaim, t)
-	case t.item.Bound != string(p.bind):
+	if t.item.Bound != string(p.bind) {
 		mv.bind(t, p.bind)
-	default:
-		t.moving = false
-		u.queueLocked(t)
+		return
 	}
+	u.queueLocked(t)
 }
 
 // standsLocked reports whether the debts of an item are still what a plan for
@@ -181,19 +196,31 @@ func (t *tracked) standsLocked(p plan) bool {
 	return true
 }
 
-// dropGoneLocked ends the debts to collectors that left the table.
+// dropGoneLocked ends the debts of an all cluster to collectors that left the
+// table: the others have the item. A debt of a one or key cluster goes to
+// another collector; while there is none it waits, and the file with it.
 func (u *uploader) dropGoneLocked(t *tracked, mv *moves) {
+	now := time.Now()
 	for _, d := range t.debts {
-		if !d.to.gone || d.state == debtDelivered || d.state == debtRefused {
-			continue
-		}
-		if d.mode == fsm.ModeAll || !u.handOnLocked(d, mv, time.Now()) {
+		switch {
+		case !d.to.gone || d.state == debtDelivered || d.state == debtRefused:
+		case d.mode == fsm.ModeAll:
 			d.state = debtCancelled
+		default:
+			u.rehomeLocked(d, mv, now)
 		}
 	}
-	if t.over() {
-		u.endLocked(t)
+	u.settledLocked(t)
+}
+
+// rehomeLocked gives a debt whose collector is gone to another one, or has it
+// look again a little later.
+func (u *uploader) rehomeLocked(d *debt, mv *moves, now time.Time) {
+	d.tried = nil
+	if !d.of.busy() && u.handOnLocked(d, mv, now) {
+		return
 	}
+	u.delayLocked(d, now.Add(rehomePause))
 }
 
 // handOnLocked gives a debt of a one or key cluster to another collector than
@@ -216,6 +243,7 @@ func (u *uploader) handOnLocked(d *debt, mv *moves, now time.Time) bool {
 	}
 	d.tried, d.duplicate = tried, d.duplicate || !d.unknown.IsZero()
 	d.to, d.unknown, d.attempts, d.resume, d.state = to, time.Time{}, 0, false, debtWaiting
+	d.pauses++ // one at the old collector is void
 	if t.item.Bound != "" || len(t.debts) == 1 {
 		mv.bind(t, to.id)
 		return true

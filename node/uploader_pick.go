@@ -151,7 +151,7 @@ func (u *uploader) adoptLocked(it spool.Item, p plan) {
 	if u.active[k] != nil {
 		return
 	}
-	t := &tracked{item: it, clusters: p.clusters, gen: p.gen, debts: p.debts, since: time.Now()}
+	t := &tracked{item: it, clusters: p.clusters, gen: p.gen, debts: p.debts, since: sinceOf(it)}
 	for _, d := range t.debts {
 		d.of = t
 	}
@@ -176,7 +176,8 @@ func (u *uploader) queueLocked(t *tracked) {
 
 func (u *uploader) parkLocked(d *debt) {
 	d.state = debtParked
-	d.to.parked.Add(d.of.item.ID.Epoch, d.of.item.ID.Seq)
+	d.to.park(d.of.item.ID)
+	u.fruitless = false
 }
 
 // forgetParkedLocked drops an item from memory when its only open debts are
@@ -199,32 +200,23 @@ func (u *uploader) forgetParkedLocked(t *tracked) {
 // pageClaims brings a page of claims from disk into memory: all of them after
 // a start or a change of routes, later those parked for a collector with room.
 func (u *uploader) pageClaims() bool {
-	u.mu.Lock()
-	need := !u.closing && (!u.recovered || u.wantsParkedLocked())
-	rewind := u.rewind
-	u.rewind = false
-	u.mu.Unlock()
-	if rewind {
-		_ = u.cursor.Close() // only ever read
-		u.cursor = spool.Cursor{}
-	}
-	if !need {
+	if !u.beginPage() {
 		return false
 	}
 	items, done, err := u.outbox.Claimed(u.ctx, &u.cursor, batchFiles, u.skipClaim)
-	if err != nil {
-		if !u.canceled(err) {
-			u.log.Warn("claims could not be read", "err", err)
-		}
-		return false
-	}
 	var moves moves
 	u.mu.Lock()
 	for _, it := range items {
 		u.takeUpLocked(it, &moves)
 	}
-	if done {
+	switch {
+	case err != nil:
+		// Claims may have been passed by; they are read again from the beginning.
+		u.begun, u.recovered = false, true
+		u.readAgainLocked()
+	case done:
 		u.cursor = spool.Cursor{}
+		u.begun = false
 		if !u.rewind {
 			u.endOfPassLocked()
 		}
@@ -232,27 +224,74 @@ func (u *uploader) pageClaims() bool {
 	u.pumpAllLocked()
 	u.mu.Unlock()
 	u.perform(moves)
+	if err != nil && !u.canceled(err) {
+		u.log.Warn("claims could not be read", "err", err)
+	}
+	return err == nil
+}
+
+// beginPage reports whether claims are to be read, and goes back to the first
+// of them if they are to be read from the beginning.
+func (u *uploader) beginPage() bool {
+	u.mu.Lock()
+	defer u.mu.Unlock()
+	if u.closing {
+		return false
+	}
+	if u.rewind {
+		_ = u.cursor.Close() // only ever read
+		u.cursor = spool.Cursor{}
+		u.rewind, u.begun = false, false
+	}
+	if u.recovered && !u.wantsParkedLocked() {
+		return false
+	}
+	u.unparkActiveLocked()
+	if !u.begun {
+		u.begun, u.paged = true, 0
+		for _, t := range u.targets {
+			t.seen = spool.SeqSet{}
+		}
+	}
 	return true
 }
 
-// endOfPassLocked begins the next pass over the claims. A whole pass that found
-// nothing of what is parked means that somebody removed those files by hand.
-func (u *uploader) endOfPassLocked() {
-	wasRecovered := u.recovered
-	u.recovered = true
-	if !wasRecovered || u.paged > 0 {
-		u.paged = 0
-		return
-	}
-	for _, t := range u.targets {
-		if u.wantsLocked(t) {
-			u.log.Error("claims vanished from the outbox", "collector", t.id, "items", t.parked.Len())
-			t.parked = spool.SeqSet{}
+// unparkActiveLocked queues the parked debts of items that are in memory for
+// the sake of others.
+func (u *uploader) unparkActiveLocked() {
+	for _, t := range u.active {
+		if t.moving {
+			continue
+		}
+		for _, d := range t.debts {
+			if d.state == debtParked && u.wantsLocked(d.to) && !d.to.full() {
+				d.to.unpark(t.item.ID)
+				d.to.push(d)
+			}
 		}
 	}
 }
 
+// endOfPassLocked ends a reading of all claims. What was parked and not met was
+// removed by hand. When nothing came back although a collector has room, it is
+// no use to read it all again before something changes.
+func (u *uploader) endOfPassLocked() {
+	u.recovered = true
+	for _, t := range u.targets {
+		if gone := t.parked.Len() - t.seen.Len(); gone > 0 {
+			u.log.Error("claims vanished from the outbox", "collector", t.id, "items", gone)
+			t.parked = t.seen
+		}
+		t.seen = spool.SeqSet{}
+	}
+	u.fruitless = false
+	u.fruitless = u.paged == 0 && u.wantsParkedLocked()
+}
+
 func (u *uploader) wantsParkedLocked() bool {
+	if u.fruitless {
+		return false
+	}
 	for _, t := range u.targets {
 		if u.wantsLocked(t) {
 			return true
@@ -272,6 +311,11 @@ func (u *uploader) wantsLocked(t *target) bool {
 func (u *uploader) skipClaim(epoch, seq uint64) bool {
 	u.mu.Lock()
 	defer u.mu.Unlock()
+	for _, t := range u.targets {
+		if t.parked.Has(epoch, seq) {
+			t.seen.Add(epoch, seq)
+		}
+	}
 	if u.active[claimKey{epoch, seq}] != nil {
 		return true
 	}
@@ -339,15 +383,16 @@ func (u *uploader) takeUpBoundLocked(it spool.Item, p plan, mv *moves) {
 		}
 	}
 	if p.bind != "" {
+		p.debts[0].duplicate = true // what became of it at the other is not known
 		mv.bind(u.holdLocked(it, p), p.bind)
 		return
 	}
 	mv.bury(u.holdLocked(it, plan{clusters: p.clusters}), spool.Obituary{Code: "collector-gone", Collector: it.Bound, Cluster: p.stream(),
-		Reason: fmt.Sprintf("owed to collector %s only, which is no longer in the table", it.Bound)})
+		Reason: fmt.Sprintf("owed to collector %s alone, and no rule and cluster leads there any more", it.Bound)})
 }
 
 // unparkLocked queues a parked claim for those of its collectors that have
-// room, and reports whether there was one.
+// room, and reports whether there was one. Nobody else is owed it any more.
 func (u *uploader) unparkLocked(it spool.Item) bool {
 	var debts []*debt
 	var clusters []fsm.ClusterName
@@ -363,7 +408,7 @@ func (u *uploader) unparkLocked(it spool.Item) bool {
 				d.unknown = time.Now() // it may have been offered before it was parked
 			}
 			if !t.full() {
-				t.parked.Remove(it.ID.Epoch, it.ID.Seq)
+				t.unpark(it.ID)
 				d.state = debtWaiting
 			}
 			debts, clusters = append(debts, d), append(clusters, name)
@@ -372,13 +417,29 @@ func (u *uploader) unparkLocked(it spool.Item) bool {
 	if debts == nil {
 		return false
 	}
+	if r := u.routes.rules.Route(FileFacts{Name: it.Name, Size: it.Size, Outbox: u.cfg.Name}); len(r.Clusters) > len(clusters) {
+		clusters = r.Clusters
+	}
 	u.adoptLocked(it, plan{clusters: clusters, debts: debts, gen: u.routes.gen})
+	if t := u.active[keyOf(it)]; t != nil {
+		t.paged = true
+	}
 	return true
+}
+
+// sinceOf is when an item was claimed, as far as its file tells: this run may be
+// younger. A time in the future is somebody's wrong clock.
+func sinceOf(it spool.Item) time.Time {
+	now := time.Now()
+	if !it.Claimed.IsZero() && it.Claimed.Before(now) {
+		return it.Claimed
+	}
+	return now
 }
 
 // holdLocked makes an item active that must be renamed before it is queued.
 func (u *uploader) holdLocked(it spool.Item, p plan) *tracked {
-	t := &tracked{item: it, clusters: p.clusters, gen: p.gen, debts: p.debts, since: time.Now(), moving: true}
+	t := &tracked{item: it, clusters: p.clusters, gen: p.gen, debts: p.debts, since: sinceOf(it), moving: true}
 	for _, d := range t.debts {
 		d.of = t
 	}

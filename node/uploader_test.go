@@ -140,8 +140,8 @@ func TestUnknownClusterStaysUntilItIsThere(t *testing.T) {
 	})
 }
 
-// Rules are applied again until a collector has accepted the item. The item
-// then has a new id, since the old one belongs to the old cluster's stream.
+// Rules are applied again until a collector has accepted the item. It keeps its
+// id: a collector that has it, with the answer lost, must know it again.
 func TestNewRulesMoveWhatNobodyAccepted(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		b := newBench(t, `"old"`, cluster("old", fsm.ModeAll, "a", "b"), cluster("new", fsm.ModeAll, "n"))
@@ -164,10 +164,10 @@ func TestNewRulesMoveWhatNobodyAccepted(t *testing.T) {
 		b.pass(time.Minute)
 		b.wantHas("b", "accepted")
 		b.wantEmpty()
-		old, now := b.net.offersTo("a"), b.net.offersTo("n")
-		for _, o := range old {
-			if o.name == "moved" && o.id == now[0].id {
-				t.Errorf("the re-routed item kept its id %s", o.id)
+		id := b.net.offersTo("n")[0].id
+		for _, o := range b.net.offersTo("a") {
+			if o.name == "moved" && o.id != id {
+				t.Errorf("the re-routed item was %s and is %s", o.id, id)
 			}
 		}
 		b.stop()
@@ -200,6 +200,111 @@ func TestCollectorThatLeavesIsOwedNothing(t *testing.T) {
 		b.drop("new")
 		b.pass(time.Second)
 		b.wantHas("b", "new")
+		b.stop()
+	})
+}
+
+// The collector of a one cluster leaves and there is no other: the file waits,
+// although another cluster has it already, and goes to the next that comes.
+func TestFileOutlivesTheOnlyCollectorOfItsCluster(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		one := func(ids ...string) fsm.Table {
+			return tableOf(cluster("c1", fsm.ModeAll, "a"), cluster("c2", fsm.ModeOne, ids...))
+		}
+		b := newBench(t, `["c1","c2"]`, cluster("c1", fsm.ModeAll, "a"), cluster("c2", fsm.ModeOne, "x"))
+		b.net.set(func(to string, _ httpapi.Offer, _ bool) error {
+			if to == "x" {
+				return failWith(httpapi.Refused, httpapi.CodeUnreachable)
+			}
+			return nil
+		})
+		b.start()
+		b.drop("f1", "f2", "f3")
+		b.pass(5 * time.Second)
+		b.up.setRoutes(routes{rules: b.r.rules, table: one()})
+		b.pass(time.Minute)
+		if left := b.left(); len(left) != 3 {
+			t.Fatalf("%d claims left, want 3: nobody of c2 has them", len(left))
+		}
+		if s := b.state(); !strings.Contains(s, "left its cluster") {
+			t.Errorf("not told:\n%s", s)
+		}
+		b.up.setRoutes(routes{rules: b.r.rules, table: one("y")})
+		b.pass(time.Minute)
+		b.wantHas("y", "f1", "f2", "f3")
+		b.wantHas("a", "f1", "f2", "f3")
+		b.wantEmpty()
+		b.stop()
+	})
+}
+
+// A reload that changes nothing changes nothing for items that were parked.
+func TestReloadKeepsWhatWasParked(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		b := newBench(t, `["c1","c2"]`, cluster("c1", fsm.ModeAll, "a"), cluster("c2", fsm.ModeAll, "b"))
+		b.cfg.Window = 1
+		taken := 1 << 20
+		b.net.set(func(to string, _ httpapi.Offer, _ bool) error {
+			if taken--; to == "b" && (taken > 1<<19 || taken < 0) {
+				return failWith(httpapi.Refused, httpapi.CodeUnreachable)
+			}
+			return nil
+		})
+		b.start()
+		files := numbered("f", 1500)
+		b.drop(files...)
+		b.pass(10 * time.Second)
+		b.wantHas("a", files...)
+		b.net.mu.Lock()
+		taken = 600 // b takes some, with parked ones among them, and is gone again
+		b.net.mu.Unlock()
+		b.pass(time.Minute)
+		b.up.setRoutes(b.r)
+		b.pass(time.Minute)
+		b.net.set(nil)
+		b.pass(2 * time.Minute)
+		b.wantHas("a", files...)
+		b.wantHas("b", files...)
+		b.wantEmpty()
+		b.stop()
+	})
+}
+
+// Items that are in memory for one dead collector and parked for another: when
+// the second is back it gets them at once, and none of them is forgotten.
+func TestTwoCollectorsDieInTurn(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		b := newBench(t, `"c"`, cluster("c", fsm.ModeAll, "a", "b"))
+		b.cfg.Window = 1
+		down := map[string]bool{"b": true}
+		b.net.set(func(to string, _ httpapi.Offer, _ bool) error {
+			if down[to] {
+				return failWith(httpapi.Refused, httpapi.CodeUnreachable)
+			}
+			return nil
+		})
+		turn := func(id string, is bool) {
+			b.net.mu.Lock()
+			down[id] = is
+			b.net.mu.Unlock()
+		}
+		b.start()
+		first, second := numbered("f", 1200), numbered("g", 800)
+		b.drop(first...)
+		b.pass(20 * time.Second)
+		b.wantHas("a", first...)
+		turn("a", true)
+		b.drop(second...)
+		b.pass(20 * time.Second)
+		turn("b", false)
+		b.pass(2 * time.Minute)
+		b.ob.Rescan()
+		b.pass(2 * time.Minute)
+		b.wantHas("b", append(first, second...)...)
+		turn("a", false)
+		b.pass(2 * time.Minute)
+		b.wantHas("a", append(first, second...)...)
+		b.wantEmpty()
 		b.stop()
 	})
 }

@@ -3,6 +3,8 @@ package node
 import (
 	"container/heap"
 	"time"
+
+	"github.com/bucket-relay/bucket-relay/fsm"
 )
 
 // delayQueue holds debts until their own back-off is over, soonest first.
@@ -10,6 +12,8 @@ type delayQueue []delayedDebt
 
 type delayedDebt struct {
 	d  *debt
+	to *target // whose it was, and in whose count it is
+	n  int     // of the debt's pauses, this one
 	at time.Time
 }
 
@@ -31,7 +35,8 @@ func (q *delayQueue) Pop() any {
 func (u *uploader) delayLocked(d *debt, at time.Time) {
 	d.state = debtWaiting
 	d.to.delayed++
-	heap.Push(&u.delayed, delayedDebt{d, at})
+	d.pauses++
+	heap.Push(&u.delayed, delayedDebt{d, d.to, d.pauses, at})
 	poke(u.rearm)
 }
 
@@ -51,7 +56,7 @@ func (u *uploader) timerLoop() {
 		var mv moves
 		u.mu.Lock()
 		now := time.Now()
-		u.dueLocked(now)
+		u.dueLocked(&mv, now)
 		u.unfinishedLocked(now)
 		u.expireLocked(&mv, now)
 		for _, t := range u.targets {
@@ -59,6 +64,13 @@ func (u *uploader) timerLoop() {
 				u.evacuateLocked(t, &mv, now)
 			}
 			u.pumpLocked(t)
+			if t.roomy() && (t.slow || t.skipped) {
+				u.roomyLocked(t)
+			}
+		}
+		if !u.readAt.IsZero() && !now.Before(u.readAt) {
+			u.readAt, u.recovered, u.rewind = time.Time{}, false, true
+			poke(u.wake)
 		}
 		if u.wantsParkedLocked() {
 			poke(u.wake)
@@ -73,12 +85,17 @@ func (u *uploader) timerLoop() {
 	}
 }
 
-// dueLocked queues the debts whose pause is over.
-func (u *uploader) dueLocked(now time.Time) {
+// dueLocked queues the debts whose pause is over, and looks for another
+// collector for those whose own is gone.
+func (u *uploader) dueLocked(mv *moves, now time.Time) {
 	for len(u.delayed) > 0 && !u.delayed[0].at.After(now) {
-		d := heap.Pop(&u.delayed).(delayedDebt).d
-		d.to.delayed--
-		if d.state == debtWaiting {
+		e := heap.Pop(&u.delayed).(delayedDebt)
+		e.to.delayed--
+		switch d := e.d; {
+		case d.state != debtWaiting || d.pauses != e.n:
+		case d.to.gone && d.mode != fsm.ModeAll:
+			u.rehomeLocked(d, mv, now)
+		default:
 			d.to.push(d)
 		}
 	}
@@ -108,6 +125,9 @@ func (u *uploader) nextLocked(now time.Time) time.Duration {
 	if len(u.unfinished) > 0 {
 		sooner(u.finishAt)
 	}
+	if !u.readAt.IsZero() {
+		sooner(u.readAt)
+	}
 	for _, t := range u.targets {
 		waits := t.held() > 0 || t.parked.Len() > 0
 		if t.breaker.open() && t.requests() == 0 && waits && t.breaker.until.After(now) {
@@ -134,7 +154,8 @@ func (u *uploader) expireLocked(mv *moves, now time.Time) {
 		}
 		for _, d := range t.debts {
 			if d.state == debtWaiting || d.state == debtParked {
-				d.to.parked.Remove(t.item.ID.Epoch, t.item.ID.Seq)
+				d.to.unpark(t.item.ID)
+				d.pauses++
 				d.state, d.code = debtRefused, "max-age"
 				d.why = "older than max_age (" + u.cfg.MaxAge.String() + "); last: " + orNone(d.why)
 			}

@@ -19,9 +19,8 @@ func (o *Outbox) Bind(ctx context.Context, items []Item, to string) ([]Item, err
 }
 
 // Reclaim gives claims new ids in another stream, with what the files are now,
-// and binds them as Bind does. It is for files that are routed to another place
-// before anybody accepted a byte of them, and for files that changed while they
-// were sent.
+// and binds them as Bind does. It is for files that changed after they were
+// offered: an id stands for one content.
 //
 // The old ids are over when it returns nil, and never used again.
 func (o *Outbox) Reclaim(ctx context.Context, items []Item, stream, to string) ([]Item, error) {

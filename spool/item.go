@@ -13,6 +13,9 @@ type Item struct {
 	Name  string
 	Size  int64
 	MTime time.Time
+	// Claimed is when the claim got its name, by the file system's clock; zero
+	// where that can't be known.
+	Claimed time.Time
 	// Bound is the collector the claim is bound to, or "".
 	Bound string
 
@@ -25,7 +28,7 @@ func (it Item) claimName() string { return claimName(it.ID.Epoch, it.ID.Seq, it.
 
 // with returns the item with what a look at the file saw.
 func (it Item) with(st fileStat) Item {
-	it.stat, it.Size, it.MTime = st, st.Size, st.MTime
+	it.stat, it.Size, it.MTime, it.Claimed = st, st.Size, st.MTime, st.CTime
 	return it
 }
 

@@ -11,6 +11,7 @@ import (
 	"os"
 	"slices"
 	"strings"
+	"syscall"
 	"testing"
 	"time"
 )
@@ -470,4 +471,41 @@ func TestAClaimWhoseSyncFailedIsHandedOutAfterOneThatDidNot(t *testing.T) {
 	}
 	s.reopen(nil)
 	s.checked("cut after the claims were handed out")
+}
+
+func TestAFileThatCantBeMovedStopsNoOther(t *testing.T) {
+	for _, c := range []struct {
+		err      error
+		rejected bool
+	}{{syscall.EPERM, true}, {syscall.EACCES, true}, {syscall.ENOSPC, false}, {syscall.EIO, false}} {
+		s := newStory(t, ReadyRename)
+		if err := s.open(); err != nil {
+			t.Fatal(err)
+		}
+		s.disk.failWhen(func(op diskOp) error {
+			if op.Kind == "rename" && op.Name == "plain" {
+				return c.err
+			}
+			return nil
+		})
+		items := mustPick(t, s.o, len(storyFiles)-1)
+		mustFinish(t, s.o, items...)
+		st := s.o.Stats()
+		in := st.Waiting
+		if c.rejected {
+			in = st.Rejected
+		}
+		if want := (Count{1, "plain"}); in[whyUnclaimed+c.err.Error()] != want {
+			t.Errorf("%v: %+v", c.err, st)
+		}
+		if len(s.o.Marks()) != 1 || s.o.Marks()[0].Seq != uint64(len(storyFiles)) {
+			t.Errorf("%v: marks %v wait for an id that no file has", c.err, s.o.Marks())
+		}
+		s.disk.failWhen(nil)
+		if c.rejected {
+			s.o.Rescan()
+		}
+		mustPick(t, s.o, 1) // what time heals is tried again by itself
+		_ = s.o.Close()
+	}
 }

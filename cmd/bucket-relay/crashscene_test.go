@@ -124,8 +124,8 @@ func (n *node) targetState(collector string) string {
 	return "no such target"
 }
 
-// rerouting claims files for a cluster nobody of which is there, and sends them
-// to another by new rules.
+// rerouting claims files for a cluster nobody of which is there, has them change
+// after they were offered, and sends them to another cluster by new rules.
 var rerouting = scenario{
 	build: func(r *crashRun) {
 		r.pair()
@@ -139,6 +139,7 @@ var rerouting = scenario{
 			claimed := r.out.claimed()
 			return len(claimed) == 7, fmt.Sprintf("%d claimed, %q waiting", len(claimed), r.out.waiting())
 		})
+		r.out.touchClaims()
 		r.reroute("json")
 		r.awaitDelivered()
 	},

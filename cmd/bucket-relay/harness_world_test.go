@@ -2,7 +2,9 @@ package main_test
 
 import (
 	"encoding/json"
+	"errors"
 	"fmt"
+	"io/fs"
 	"net/http"
 	"os"
 	"path/filepath"
@@ -268,6 +270,19 @@ func (n *node) spools(into any) {
 
 // claimed lists the files below .relay/claimed/, relative to it.
 func (o *outbox) claimed() []string { return listFiles(o.t, filepath.Join(o.dir, ".relay", "claimed")) }
+
+// touchClaims changes the mtime of every claimed file, as a writer does that had
+// it open: what was offered of it no longer counts.
+func (o *outbox) touchClaims() {
+	o.t.Helper()
+	later := time.Now().Add(time.Second)
+	for _, name := range o.claimed() {
+		err := os.Chtimes(filepath.Join(o.dir, ".relay", "claimed", name), later, later)
+		if err != nil && !errors.Is(err, fs.ErrNotExist) { // else it got another name just now
+			o.t.Fatal(err)
+		}
+	}
+}
 
 // dead lists the files below .relay/dead/, reasons included.
 func (o *outbox) dead() []string { return listFiles(o.t, filepath.Join(o.dir, ".relay", "dead")) }

@@ -186,32 +186,42 @@ func TestOneOfTwoCollectorsDown(t *testing.T) {
 		readA.check(s.made())
 		readB.check(s.made())
 	})
-	t.Run("one", func(t *testing.T) {
-		w := newWorld(t)
-		w.cluster("c", "mode: one", "failover_after: 1h")
-		out, a, b := w.outbox("out", "c"), w.inbox("a", "c"), w.inbox("b", "c")
-		up, downA, downB := w.node("up", out), w.node("down-a", a), w.node("down-b", b)
-		downA.startReady()
-		up.startReady()
-		r := readInboxesOf(t, []string{a.dir, b.dir}, identifySample, nil)
-		s := newSamples(22)
-		p := newProducer(t, out.dir, s)
-		p.drop(100)
-		r.await(patienceLimit, s.made()) // b refused the connection, so a may have them
-		out.awaitEmpty(patienceLimit)
+	for _, mode := range [][]string{{"mode: one"}, {"mode: key", "key: '^([0-9]*)-'"}} {
+		t.Run(mode[0], func(t *testing.T) { testOtherTakesOver(t, mode) })
+	}
+}
 
-		// With both up and one killed under way, what it may have waits for it.
-		downB.startReady()
-		p.drop(300)
-		waitFor(t, patienceLimit, "some files at b", func() (bool, string) { return len(inboxNames(t, b)) > 0, "none" })
-		downB.kill()
-		p.drop(100)
-		downB.restart()
-		downB.awaitReady()
-		r.await(patienceLimit, s.made())
-		out.awaitEmpty(patienceLimit)
-		r.check(s.made())
+// testOtherTakesOver has a cluster in which one collector gets each file. What
+// refuses the connection has nothing, so the other gets it at once; what was
+// killed under way may have something, which waits for it. One that is back gets
+// its share again.
+func testOtherTakesOver(t *testing.T, mode []string) {
+	w := newWorld(t)
+	w.cluster("c", append(mode, "failover_after: 1h")...)
+	out, a, b := w.outbox("out", "c"), w.inbox("a", "c"), w.inbox("b", "c")
+	up, downA, downB := w.node("up", out), w.node("down-a", a), w.node("down-b", b)
+	downA.startReady()
+	up.startReady()
+	r := readInboxesOf(t, []string{a.dir, b.dir}, identifySample, nil)
+	s := newSamples(22)
+	p := newProducer(t, out.dir, s)
+	p.drop(100)
+	r.await(patienceLimit, s.made())
+	out.awaitEmpty(patienceLimit)
+
+	downB.startReady()
+	waitFor(t, patienceLimit, "files at b, which is back", func() (bool, string) {
+		p.drop(5)
+		return len(inboxNames(t, b)) > 0, fmt.Sprintf("%+v", targetOf(up, "b"))
 	})
+	p.drop(300)
+	downB.kill()
+	p.drop(100)
+	downB.restart()
+	downB.awaitReady()
+	r.await(patienceLimit, s.made())
+	out.awaitEmpty(patienceLimit)
+	r.check(s.made())
 }
 
 // TestClusterWithoutMembersHoldsNobodyUp has files for an empty cluster and for

@@ -151,6 +151,7 @@ func reroute(r *cutRun) {
 			claimed := r.out.claimed()
 			return !r.owner.running() || len(claimed) == 7, fmt.Sprintf("%d claimed, %q waiting", len(claimed), r.out.waiting())
 		})
+		r.out.touchClaims()
 	}
 	r.route("c")
 }
