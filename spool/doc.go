@@ -19,9 +19,12 @@
 //	    claimed/
 //	      <epoch>.<seq>.<name>     an item under way; its name is the journal
 //	      @<collector>/            the same, owed to one collector alone
+//	    done/
+//	      <epoch>.<seq>.<name>     the .done marker of a file that is being claimed
 //	    dead/
 //	      <epoch>.<seq>.<name>     given up
 //	      <epoch>.<seq>.<name>.json  why
+//	      .retry.<claim>           the plan of a retry under way
 //
 // An id is the outbox's uuid, a random 64-bit epoch and a seq that counts from
 // 1 in the epoch; in text <uuid>.<epoch, 16 hex digits>.<seq, hex>. The name of

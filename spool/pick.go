@@ -241,7 +241,12 @@ func (o *Outbox) look(r *round, name string, kind hintKind) {
 	}
 	v := r.admit(Candidate{Name: name, Size: st.Size, MTime: st.MTime})
 	if !v.Take {
-		r.paused = r.paused || (v.Pause && r.inPass)
+		switch {
+		case v.Pause && r.inPass:
+			r.paused = true
+		case v.Pause: // an event is told once; a pass finds the file again
+			o.wantPass.Store(true)
+		}
 		o.leaveIt(r, name, st, answer{why: cmp.Or(v.Reason, whyRefused)})
 		return
 	}

@@ -96,3 +96,24 @@ func TestAFileThatNeverRestsIsLeftForLater(t *testing.T) {
 		t.Errorf("observing %+v, still", now)
 	}
 }
+
+func TestAFileFromAnEventThatIsPausedComesAgain(t *testing.T) {
+	needLinux(t)
+	d := newOutboxDir(t)
+	o := d.mustOpen(watched, mode(ReadyRename))
+	mustPickNothing(t, o)
+	d.moveIn("a", "1")
+	asked := 0
+	full := func(Candidate) Verdict { asked++; return Verdict{Reason: "full", Pause: true} }
+	for paused := false; !paused; {
+		got, err := o.Pick(t.Context(), 8, full)
+		if err != nil || asked > 5 {
+			t.Fatalf("asked %d times, %v", asked, err)
+		}
+		paused = got.Paused
+	}
+	got, err := o.Pick(t.Context(), 8, admitAll) // there is room; nobody asked for a rescan
+	if err != nil || len(got.Items) != 1 {
+		t.Errorf("%+v, %v", got, err)
+	}
+}
