@@ -32,9 +32,25 @@ func (c *Collector) put(ctx context.Context, w http.ResponseWriter, r *http.Requ
 	if d.offset > 0 {
 		return fmt.Errorf("%w: %s is not for PUT", ErrBadHeader, headerOffset)
 	}
+	if err := c.askedForOffset(ctx, d); err != nil {
+		return err
+	}
 	d.offset = 0
 	st, err := c.cfg.Inbox.Begin(ctx, d.arrival)
 	return c.finish(ctx, w, d, st, err, body)
+}
+
+// askedForOffset answers a PUT that says "Upload-Offset: 0": where a part of the
+// file is kept, that is the wrong offset. Without the header a PUT begins anew.
+func (c *Collector) askedForOffset(ctx context.Context, d *delivery) error {
+	if d.offset != 0 || d.arrival.Key == "" {
+		return nil
+	}
+	p, err := c.cfg.Inbox.Progress(ctx, d.arrival.Key)
+	if err != nil || p.Receipt != nil || p.Offset == 0 {
+		return nil // Begin knows what to answer
+	}
+	return &OffsetError{Have: p.Offset}
 }
 
 // patch takes the rest of a file, or a further piece of it.

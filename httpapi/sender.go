@@ -98,7 +98,10 @@ type Offer struct {
 	// Resume asks the collector first how much of the file it has. Set it after
 	// an attempt that was cut; it costs a request.
 	Resume bool
-	Body   io.ReaderAt
+	// Stranger says that the peer was not spoken to yet, and may be one of the
+	// original's, which must not be asked.
+	Stranger bool
+	Body     io.ReaderAt
 }
 
 // meta renders what goes into the headers.
@@ -183,7 +186,10 @@ func (s *Sender) Put(ctx context.Context, peer Peer, o Offer) (Receipt, error) {
 	if err := o.check(); err != nil {
 		return Receipt{}, &SendError{Outcome: Permanent, Code: CodeBadOffer, Detail: err.Error(), Err: err}
 	}
-	if o.Resume && o.Size > 0 {
+	switch {
+	case o.Resume && o.Size > 0 && o.Stranger:
+		return s.offerFromStart(ctx, peer, o)
+	case o.Resume && o.Size > 0:
 		return s.resume(ctx, peer, o)
 	}
 	return s.put(ctx, peer, o, o.Size > expectAbove)
@@ -191,11 +197,20 @@ func (s *Sender) Put(ctx context.Context, peer Peer, o Offer) (Receipt, error) {
 
 // put sends the whole file. announced asks for the go-ahead first.
 func (s *Sender) put(ctx context.Context, peer Peer, o Offer, announced bool) (Receipt, error) {
+	return s.putWith(ctx, peer, o, announced, nil)
+}
+
+// putWith is put with further headers, if add is not nil. With them the answer
+// may also be an *OffsetError.
+func (s *Sender) putWith(ctx context.Context, peer Peer, o Offer, announced bool, add func(http.Header)) (Receipt, error) {
 	req, err := newRequest(http.MethodPut, peer, o.Name)
 	if err != nil {
 		return Receipt{}, err
 	}
 	s.meta(o).set(req.Header)
+	if add != nil {
+		add(req.Header)
+	}
 	if announced {
 		req.Header.Set("Expect", "100-continue")
 	}
@@ -206,7 +221,11 @@ func (s *Sender) put(ctx context.Context, peer Peer, o Offer, announced bool) (R
 	if err != nil {
 		return Receipt{}, err
 	}
-	return t.receipt(o)
+	r, err := t.receipt(o)
+	if moved, ok := errors.AsType[*OffsetError](patchFailed(err, t.resp.Header)); ok && add != nil {
+		return Receipt{}, moved
+	}
+	return r, err
 }
 
 // answerTime is how long the collector may take to answer once it has size

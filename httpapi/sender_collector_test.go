@@ -52,6 +52,40 @@ func TestSenderAndCollectorAgreeOnBatches(t *testing.T) {
 	}
 }
 
+// After its restart a sender does not know yet who answers at an address. It
+// resumes all the same, without a HEAD.
+func TestSenderResumesAtAStranger(t *testing.T) {
+	t.Parallel()
+	in := newFakeInbox(t)
+	peer := Peer{Base: serveCollector(t, in, nil).url}
+	content := bytesOf(8 << 20)
+	o := offerOf("big", content)
+	o.Body = failingReader{good: 5 << 20}
+	_, err := newTestSender(t, SenderConfig{}).Put(t.Context(), peer, o)
+	wantSendError(t, err, Passing, CodeSource)
+
+	kept := waitForKept(t, in, o.ID)
+	reads := &countingReader{r: bytes.NewReader(content)}
+	o.Body, o.Resume, o.Stranger = reads, true, true
+	o.Digest = offerOf("big", zeroTo(content, kept)).Digest
+	if _, err := newTestSender(t, SenderConfig{}).Put(t.Context(), peer, o); err != nil {
+		t.Fatal(err)
+	}
+	if got, _ := in.file("big"); got != string(zeroTo(content, kept)) {
+		t.Error("the file arrived with other bytes")
+	}
+	// A go-ahead that does not come in time would cost some bytes of the PUT.
+	if n := reads.n.Load(); n > int64(len(content)-kept)+1<<20 {
+		t.Errorf("%d bytes were sent again, of which %d were missing", n, len(content)-kept)
+	}
+	// Where nothing is kept it is an ordinary PUT.
+	o2 := offerOf("new", content)
+	o2.ID, o2.Resume, o2.Stranger = testID+"2", true, true
+	if _, err := newTestSender(t, SenderConfig{}).Put(t.Context(), peer, o2); err != nil {
+		t.Fatal(err)
+	}
+}
+
 func TestSenderResumesAtCollector(t *testing.T) {
 	t.Parallel()
 	in := newFakeInbox(t)

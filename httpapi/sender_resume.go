@@ -29,7 +29,23 @@ func (s *Sender) resume(ctx context.Context, peer Peer, o Offer) (Receipt, error
 	case *up.complete:
 		return s.fetchReceipt(ctx, peer, o)
 	}
-	offset := up.offset
+	return s.goOn(ctx, peer, o, up.offset)
+}
+
+// offerFromStart sends the whole file to a peer of which it is not known whether
+// it is one of ours. To ask with HEAD could do harm: the original's collector
+// takes any method for a file. A PUT that says that it begins at byte 0 is an
+// ordinary one there; ours answers with the offset to go on from if it has a part.
+func (s *Sender) offerFromStart(ctx context.Context, peer Peer, o Offer) (Receipt, error) {
+	r, err := s.putWith(ctx, peer, o, true, func(h http.Header) { h.Set(headerOffset, formatCount(0)) })
+	if moved, ok := errors.AsType[*OffsetError](err); ok {
+		return s.goOn(ctx, peer, o, moved.Have)
+	}
+	return r, err
+}
+
+// goOn sends the file from an offset on, and all of it where that fails.
+func (s *Sender) goOn(ctx context.Context, peer Peer, o Offer, offset int64) (Receipt, error) {
 	for range maxOffsets {
 		r, err := s.patch(ctx, peer, o, offset)
 		moved, ok := errors.AsType[*OffsetError](err)

@@ -47,7 +47,7 @@ func (u *uploader) pumpLocked(t *target) {
 			d.state = debtSending
 		}
 		r := request{to: t, peer: t.peer, batch: batch, epochs: t.epochsLocked(batch), large: large,
-			resume: large && t.kind == peerRelay}
+			resume: large && t.kind != peerOriginal, stranger: t.kind == peerUnknown}
 		u.wg.Go(func() { u.deliver(r) })
 	}
 }
@@ -74,7 +74,9 @@ type request struct {
 	batch  []*debt
 	epochs map[uint64]bool // about which the collector is told what is settled
 	large  bool
-	resume bool // the collector may be asked how much of a file it has
+	resume bool // the collector may know how much of a file it has
+	// stranger says that it may be one of the original's, which must not be asked.
+	stranger bool
 }
 
 // outcome is what became of one debt in a request.
@@ -105,6 +107,7 @@ func (u *uploader) deliver(r request) {
 			outs[i].local = err
 			continue
 		}
+		o.Stranger = r.stranger
 		o.Settled, o.Resume = marks, r.resume && d.resume && o.Size >= resumable
 		offers, sent = append(offers, o), append(sent, i)
 	}

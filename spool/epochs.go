@@ -62,7 +62,7 @@ func (e *epochFile) draw(relay dir) (uint64, error) {
 	epoch := binary.BigEndian.Uint64(raw[:])
 	known := append(slices.Clone(e.known), epoch)
 	known = known[max(0, len(known)-keptEpochs):]
-	if err := replaceFile(relay, epochsName, formatEpochs(known)); err != nil {
+	if err := replaceFile(relay, epochsName, formatEpochs(known)); err != nil && !isFull(err) {
 		return 0, fmt.Errorf("remember an epoch: %w", err)
 	}
 	e.known = known

@@ -139,6 +139,9 @@ func (o *Outbox) probe(context.Context) error {
 	if isCrossDevice(err) {
 		return fmt.Errorf("%w: files can't be moved to %s: %w", ErrUnsafe, claimed.Path(), err)
 	}
+	if isFull(err) {
+		err = nil // a full outbox must be able to send: nobody else makes room
+	}
 	if err != nil || o.archive == nil {
 		return err
 	}
@@ -147,7 +150,7 @@ func (o *Outbox) probe(context.Context) error {
 		o.archiveElsewhere = true
 		return nil
 	}
-	if err != nil {
+	if err != nil && !isFull(err) {
 		return fmt.Errorf("archive: %w", err)
 	}
 	return nil
