@@ -27,7 +27,7 @@ var crashCases = map[string]crashCase{
 	"U0.claim-renamed": {"up", "claims", plain},
 	"U1.claimed":       {"up", "claims", plain},
 	"U1.bound":         {"up", "claims", rebinding},
-	"U1.reclaimed":     {"up", "claims", rerouting},
+	"U1.reclaimed":     {"up", "claims", rewriting},
 	"U1.done-marker":   {"up", "claims", doneFile},
 	"U4.before-remove": {"up", "claims", plain},
 	"U6.removed":       {"up", "", plain},

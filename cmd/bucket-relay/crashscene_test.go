@@ -6,7 +6,6 @@ import (
 	"net/http"
 	"path/filepath"
 	"strings"
-	"syscall"
 )
 
 // plain relays small files from one outbox to one inbox.
@@ -124,42 +123,26 @@ func (n *node) targetState(collector string) string {
 	return "no such target"
 }
 
-// rerouting claims files for a cluster nobody of which is there, has them change
-// after they were offered, and sends them to another cluster by new rules.
-var rerouting = scenario{
-	build: func(r *crashRun) {
-		r.pair()
-		r.cluster("empty").add("nobody", freePort(r.t))
-	},
+// rewriting has files change after they were offered to a collector that was
+// not there: what is sent in the end goes under another id.
+var rewriting = scenario{
+	build: func(r *crashRun) { r.pair() },
 	wave: func(r *crashRun) {
 		r.awaitDelivered()
-		r.reroute("empty")
+		if r.died() {
+			return
+		}
+		r.down.kill()
 		r.producer.drop(7)
-		r.awaitOr("files claimed", func() (bool, string) {
-			claimed := r.out.claimed()
-			return len(claimed) == 7, fmt.Sprintf("%d claimed, %q waiting", len(claimed), r.out.waiting())
+		r.awaitOr("files claimed and offered", func() (bool, string) {
+			claimed, state := r.out.claimed(), r.up.targetState("c1")
+			return len(claimed) == 7 && strings.HasPrefix(state, "backoff"), fmt.Sprintf("%d claimed, c1 %s", len(claimed), state)
 		})
 		r.out.touchClaims()
-		r.reroute("json")
+		r.down.restart()
+		r.down.awaitReady()
 		r.awaitDelivered()
 	},
-}
-
-// reroute sends all files to another cluster from now on.
-func (r *crashRun) reroute(cluster string) {
-	if r.died() {
-		return
-	}
-	_, before := httpGet(r.t.Context(), r.up.admin+"/v1/clusters")
-	r.out.nexthop = fmt.Sprintf("[ { match: '', cluster: %s } ]", cluster)
-	r.up.writeConfig()
-	if err := r.up.cmd.Process.Signal(syscall.SIGHUP); err != nil {
-		r.t.Fatal(err)
-	}
-	r.awaitOr("new rules in force", func() (bool, string) {
-		_, now := httpGet(r.t.Context(), r.up.admin+"/v1/clusters")
-		return now != before, now
-	})
 }
 
 // tooLarge is refused for good by a collector with the option limited.

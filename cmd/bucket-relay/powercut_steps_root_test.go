@@ -7,7 +7,6 @@ import (
 	"fmt"
 	"net/http"
 	"strings"
-	"syscall"
 	"testing"
 )
 
@@ -41,7 +40,7 @@ var cutScenes = map[string]cutScene{
 	"U0.claim-renamed": {owner: "up", wave: small},
 	"U1.claimed":       {owner: "up", wave: small},
 	"U1.bound":         {owner: "up", build: secondIsDown, wave: small},
-	"U1.reclaimed":     {owner: "up", build: toNobody, wave: reroute, finish: reroute},
+	"U1.reclaimed":     {owner: "up", wave: rewrite},
 	"U1.done-marker":   {owner: "up", build: withMarkers, wave: small},
 	"U4.before-remove": {owner: "up", wave: small},
 	"U6.removed":       {owner: "up", wave: small},
@@ -134,40 +133,23 @@ func (r *cutRun) awaitIdleOrDead() {
 // secondIsDown binds half of the files to a collector that is not there.
 func secondIsDown(r *cutRun) { r.cluster("c", "mode: one").add("nobody", freePort(r.t)) }
 
-// toNobody routes all files to such a collector; reroute sends them on.
-func toNobody(r *cutRun) {
-	r.cluster("empty").add("nobody", freePort(r.t))
-	r.out.nexthop = "[ { match: '', cluster: empty } ]"
-}
-
-func reroute(r *cutRun) {
+// rewrite has files change after they were offered to a collector that was not
+// there.
+func rewrite(r *cutRun) {
+	r.awaitIdleOrDead()
 	if !r.owner.running() {
 		return
 	}
-	if r.trap != "" {
-		r.route("empty")
-		r.hand(7, -1)
-		waitFor(r.t, patienceLimit, "files claimed", func() (bool, string) {
-			claimed := r.out.claimed()
-			return !r.owner.running() || len(claimed) == 7, fmt.Sprintf("%d claimed, %q waiting", len(claimed), r.out.waiting())
-		})
-		r.out.touchClaims()
-	}
-	r.route("c")
-}
-
-// route sends all files to a cluster from now on.
-func (r *cutRun) route(cluster string) {
-	_, before := httpGet(r.t.Context(), r.up.admin+"/v1/clusters")
-	r.out.nexthop = fmt.Sprintf("[ { match: '', cluster: %s } ]", cluster)
-	r.up.writeConfig()
-	if err := r.up.cmd.Process.Signal(syscall.SIGHUP); err != nil {
-		return // dead, as it should be sooner or later
-	}
-	waitFor(r.t, patienceLimit, "new rules in force", func() (bool, string) {
-		_, now := httpGet(r.t.Context(), r.up.admin+"/v1/clusters")
-		return !r.owner.running() || now != before, now
+	r.down.kill()
+	r.hand(7, -1)
+	waitFor(r.t, patienceLimit, "files claimed and offered", func() (bool, string) {
+		claimed, state := r.out.claimed(), r.up.targetState("in")
+		return !r.owner.running() || len(claimed) == 7 && strings.HasPrefix(state, "backoff"),
+			fmt.Sprintf("%d claimed, collector %s", len(claimed), state)
 	})
+	r.out.touchClaims()
+	r.down.restart()
+	r.down.awaitReady()
 }
 
 func withMarkers(r *cutRun) {
