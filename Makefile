@@ -37,6 +37,10 @@ lint: ## vet, staticcheck, errcheck, errorlint, sloglint, gofmt, house rules
 fuzz: ## run every fuzz target for FUZZTIME (20s)
 	.ci/fuzz $(FUZZTIME)
 
+.PHONY: bench
+bench: ## time publishing and claiming on this disk, beside a plain durable copy
+	go test -run '^$$' -bench . -benchtime 2000x ./spool
+
 .PHONY: root
 root: ## the suites that need root: power cuts, full disks, hostile names
 	.ci/root
