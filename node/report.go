@@ -69,7 +69,7 @@ func (u *uploader) sendingLocked() (n int) {
 func (u *uploader) homelessLocked() (n int, sample string) {
 	for _, t := range u.active {
 		for _, d := range t.debts {
-			if d.to.gone && d.state == debtWaiting {
+			if d.state == debtWaiting && !isAll(d.mode) && !u.servesLocked(d) {
 				n, sample = n+1, t.item.Name
 				break
 			}

@@ -43,6 +43,7 @@ type target struct {
 	itemsSending int
 	delayed      int          // debts that wait for a back-off of their own
 	parked       spool.SeqSet // owed, durable in claimed/, but not in memory
+	passedBy     bool         // the pass met claims parked for it while it was full
 	seen         spool.SeqSet // of parked: met on disk by the pass under way, or parked since it began
 	breaker      breaker
 	room         int       // debts held in memory at most

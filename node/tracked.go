@@ -22,7 +22,7 @@ type tracked struct {
 	debts    []*debt           // to whom it is owed; never empty while active
 	since    time.Time         // when it was claimed
 	accepted bool              // some collector has it, so the rules are applied no more
-	paged    bool              // came back from disk for its parked debts: the other collectors have it
+	vanished bool              // its file is not there any more
 	offered  bool              // some collector was sent some of it
 	moving   bool              // being renamed; nobody else may touch it
 	digest   atomic.Pointer[digestOf]
@@ -73,18 +73,21 @@ func (d *debt) movable(now time.Time, failover time.Duration) bool {
 	return d.unknown.IsZero() || now.Sub(d.unknown) >= failover
 }
 
-// over reports whether nothing is owed any more. An item without debts is not
-// over but without a plan.
+// over reports whether nothing is owed any more: every debt has ended, and at
+// least one of them by an answer. An item that nobody has is never over, whatever
+// became of those it was owed to, unless its file vanished.
 func (t *tracked) over() bool {
-	if len(t.debts) == 0 {
-		return false
-	}
+	answered := false
 	for _, d := range t.debts {
-		if d.state != debtDelivered && d.state != debtRefused && d.state != debtCancelled {
+		switch d.state {
+		case debtDelivered, debtRefused:
+			answered = true
+		case debtCancelled:
+		default:
 			return false
 		}
 	}
-	return true
+	return answered || t.vanished
 }
 
 // busy reports whether some request carries the item.

@@ -136,11 +136,29 @@ func (u *uploader) setRoutes(r routes) {
 	r.gen = u.routes.gen + 1
 	u.routes = r
 	u.syncTargetsLocked()
+	u.dropParkedLocked()
 	u.stale, u.recovered, u.rewind, u.fruitless = true, false, true, false
 	u.unrouted = map[string]*spool.SeqSet{}
 	u.mu.Unlock()
 	u.outbox.Rescan()
 	poke(u.wake)
+}
+
+// dropParkedLocked forgets what is parked, as a restart does: the claims are read
+// again and planned by the routes that hold now, under the ids that they have.
+// Whoever has an item answers from its ledger. Only debts of items in memory stay
+// parked, until those are planned anew themselves.
+func (u *uploader) dropParkedLocked() {
+	for _, t := range u.targets {
+		t.parked, t.seen = spool.SeqSet{}, spool.SeqSet{}
+	}
+	for _, t := range u.active {
+		for _, d := range t.debts {
+			if d.state == debtParked {
+				d.to.park(t.item.ID)
+			}
+		}
+	}
 }
 
 // syncTargetsLocked makes the targets match the table.
@@ -154,6 +172,7 @@ func (u *uploader) syncTargetsLocked() {
 	for id, t := range u.targets {
 		if _, ok := inTable[id]; !ok {
 			t.gone = true
+			t.small, t.large = queue{}, queue{} // replanStale finds the items
 			delete(u.targets, id)
 		}
 	}

@@ -153,7 +153,11 @@ func (u *uploader) localFailureLocked(d *debt, err error, mv *moves, now time.Ti
 		return
 	case errors.Is(err, fs.ErrNotExist):
 		u.log.Error("claimed file vanished", "item", d.of.item.ID, "name", d.of.item.Name)
+		d.of.vanished = true
 		for _, other := range d.of.debts {
+			if other.state == debtParked {
+				other.to.unpark(d.of.item.ID)
+			}
 			other.state = debtCancelled
 		}
 		u.settledLocked(d.of)
@@ -273,6 +277,9 @@ func (u *uploader) endLocked(t *tracked) {
 // evacuateLocked moves what waits for a failing collector of a one or key
 // cluster to others, as far as it may be moved yet.
 func (u *uploader) evacuateLocked(t *target, mv *moves, now time.Time) {
+	if t.gone {
+		return
+	}
 	for _, q := range []*queue{&t.small, &t.large} {
 		out := q.filter(func(d *debt) bool { return !d.movable(now, u.failoverLocked(d.cluster)) })
 		for _, d := range out {

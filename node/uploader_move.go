@@ -1,6 +1,7 @@
 package node
 
 import (
+	"slices"
 	"time"
 
 	"github.com/bucket-relay/bucket-relay/fsm"
@@ -100,6 +101,10 @@ func (u *uploader) moved(ts []*tracked, now []spool.Item, err error, op string) 
 	for i, t := range ts {
 		delete(u.active, keyOf(t.item))
 		t.item, t.moving = now[i], false
+		if u.active[keyOf(t.item)] != nil {
+			t.cancel() // a reading of the claims met it under its new id already
+			continue
+		}
 		u.active[keyOf(t.item)] = t
 		u.queueLocked(t)
 		if t.gen != u.routes.gen {
@@ -119,6 +124,9 @@ func (u *uploader) forgetLocked(t *tracked) {
 // readAgainLocked has the claims on disk read again, after a pause: what made it
 // necessary is a disk that fails.
 func (u *uploader) readAgainLocked() {
+	if !u.readAt.IsZero() {
+		return
+	}
 	u.readAt = time.Now().Add(readPause)
 	poke(u.rearm)
 }
@@ -154,8 +162,15 @@ func (u *uploader) replanStale() {
 // must know it again. Its old stream's mark waits for it all the same.
 func (u *uploader) replanLocked(t *tracked, mv *moves) {
 	t.gen = u.routes.gen
-	if t.accepted || t.paged {
+	if t.accepted {
 		u.dropGoneLocked(t, mv)
+		return
+	}
+	if d := t.heir(); d != nil {
+		if !u.servesLocked(d) {
+			t.cancel()
+			mv.bury(t, strandedAt(t.item, streamOf(t.clusters)))
+		}
 		return
 	}
 	p, reason, room := u.planLocked(facts{name: t.item.Name, size: t.item.Size})
@@ -164,7 +179,7 @@ func (u *uploader) replanLocked(t *tracked, mv *moves) {
 		u.forgetLocked(t)
 		return
 	}
-	if streamOf(p.clusters) == streamOf(t.clusters) && t.standsLocked(p) {
+	if streamOf(p.clusters) == streamOf(t.clusters) && u.standsLocked(t, p) {
 		return
 	}
 	doubtful := t.doubtful()
@@ -181,15 +196,36 @@ func (u *uploader) replanLocked(t *tracked, mv *moves) {
 	u.queueLocked(t)
 }
 
+// heir returns the debt of a claim that is bound to one collector of an all
+// cluster: the others have the file, from before a retry.
+func (t *tracked) heir() *debt {
+	if t.item.Bound != "" && len(t.debts) == 1 && isAll(t.debts[0].mode) {
+		return t.debts[0]
+	}
+	return nil
+}
+
+func isAll(m fsm.Mode) bool { return m != fsm.ModeOne && m != fsm.ModeKey }
+
+// servesLocked reports whether a debt's collector still is one of its cluster.
+func (u *uploader) servesLocked(d *debt) bool {
+	return !d.to.gone && slices.ContainsFunc(u.routes.table.Clusters[d.cluster].Collectors,
+		func(c fsm.Collector) bool { return c.ID == d.to.id })
+}
+
 // standsLocked reports whether the debts of an item are still what a plan for
-// the same clusters asks for: the same collectors in an all cluster, any
-// collector still in the table in a one or key cluster.
-func (t *tracked) standsLocked(p plan) bool {
+// the same clusters asks for: the same collectors in an all cluster, one that
+// still serves it in a one or key cluster.
+func (u *uploader) standsLocked(t *tracked, p plan) bool {
 	if len(t.debts) != len(p.debts) {
 		return false
 	}
-	for _, d := range t.debts {
-		if d.to.gone || (d.mode == fsm.ModeAll) != (p.debts[0].mode == fsm.ModeAll) {
+	for _, want := range p.debts {
+		stands := slices.ContainsFunc(t.debts, func(d *debt) bool {
+			return d.cluster == want.cluster && d.mode == want.mode && d.state != debtRefused &&
+				(d.to == want.to || !isAll(d.mode) && u.servesLocked(d))
+		})
+		if !stands {
 			return false
 		}
 	}
@@ -203,8 +239,11 @@ func (u *uploader) dropGoneLocked(t *tracked, mv *moves) {
 	now := time.Now()
 	for _, d := range t.debts {
 		switch {
-		case !d.to.gone || d.state == debtDelivered || d.state == debtRefused:
-		case d.mode == fsm.ModeAll:
+		case d.state == debtDelivered || d.state == debtRefused || u.servesLocked(d):
+		case isAll(d.mode):
+			if d.state == debtParked {
+				d.to.unpark(t.item.ID)
+			}
 			d.state = debtCancelled
 		default:
 			u.rehomeLocked(d, mv, now)
@@ -229,7 +268,7 @@ func (u *uploader) rehomeLocked(d *debt, mv *moves, now time.Time) {
 func (u *uploader) handOnLocked(d *debt, mv *moves, now time.Time) bool {
 	t := d.of
 	cl, ok := u.routes.table.Clusters[d.cluster]
-	if !ok {
+	if !ok || t.moving {
 		return false
 	}
 	tried := append(d.tried, d.to.id)

@@ -212,7 +212,7 @@ func (u *uploader) pageClaims() bool {
 	switch {
 	case err != nil:
 		// Claims may have been passed by; they are read again from the beginning.
-		u.begun, u.recovered = false, true
+		u.cursor, u.begun, u.recovered = spool.Cursor{}, false, true
 		u.readAgainLocked()
 	case done:
 		u.cursor = spool.Cursor{}
@@ -243,16 +243,16 @@ func (u *uploader) beginPage() bool {
 		u.cursor = spool.Cursor{}
 		u.rewind, u.begun = false, false
 	}
-	if u.recovered && !u.wantsParkedLocked() {
+	if !u.readAt.IsZero() || u.recovered && !u.wantsParkedLocked() {
 		return false
 	}
-	u.unparkActiveLocked()
 	if !u.begun {
 		u.begun, u.paged = true, 0
 		for _, t := range u.targets {
-			t.seen = spool.SeqSet{}
+			t.seen, t.passedBy = spool.SeqSet{}, false
 		}
 	}
+	u.unparkActiveLocked()
 	return true
 }
 
@@ -267,6 +267,7 @@ func (u *uploader) unparkActiveLocked() {
 			if d.state == debtParked && u.wantsLocked(d.to) && !d.to.full() {
 				d.to.unpark(t.item.ID)
 				d.to.push(d)
+				u.paged++
 			}
 		}
 	}
@@ -285,11 +286,13 @@ func (u *uploader) endOfPassLocked() {
 		t.seen = spool.SeqSet{}
 	}
 	u.fruitless = false
-	u.fruitless = u.paged == 0 && u.wantsParkedLocked()
+	for _, t := range u.targets {
+		u.fruitless = u.fruitless || u.paged == 0 && u.wantsLocked(t) && !t.passedBy
+	}
 }
 
 func (u *uploader) wantsParkedLocked() bool {
-	if u.fruitless {
+	if u.fruitless || !u.readAt.IsZero() {
 		return false
 	}
 	for _, t := range u.targets {
@@ -330,7 +333,7 @@ func (u *uploader) skipClaim(epoch, seq uint64) bool {
 			if !t.full() && t.probeable(time.Now()) {
 				return false
 			}
-			parked = true
+			parked, t.passedBy = true, true
 		}
 	}
 	return parked || u.recovered
@@ -362,7 +365,23 @@ func (u *uploader) takeUpLocked(it spool.Item, mv *moves) {
 			d.resume = true
 		}
 		u.adoptLocked(it, p)
+		u.wasOfferedLocked(it)
 	}
+}
+
+// wasOfferedLocked notes that collectors may know an item from before: should
+// its file have changed, it needs another id.
+func (u *uploader) wasOfferedLocked(it spool.Item) {
+	if t := u.active[keyOf(it)]; t != nil {
+		t.offered = true
+	}
+}
+
+// strandedAt is the obituary of a claim that is owed to one collector alone,
+// which no rule and cluster leads to any more.
+func strandedAt(it spool.Item, stream string) spool.Obituary {
+	return spool.Obituary{Code: "collector-gone", Collector: it.Bound, Cluster: stream,
+		Reason: fmt.Sprintf("owed to collector %s alone, and no rule and cluster leads there any more", it.Bound)}
 }
 
 // takeUpBoundLocked goes on with a claim that is bound to one collector. What
@@ -378,6 +397,7 @@ func (u *uploader) takeUpBoundLocked(it spool.Item, p plan, mv *moves) {
 				d := &debt{cluster: name, mode: cl.Mode, to: t, unknown: time.Now(), resume: true}
 				p.debts = []*debt{d}
 				u.adoptLocked(it, p)
+				u.wasOfferedLocked(it)
 				return
 			}
 		}
@@ -387,8 +407,7 @@ func (u *uploader) takeUpBoundLocked(it spool.Item, p plan, mv *moves) {
 		mv.bind(u.holdLocked(it, p), p.bind)
 		return
 	}
-	mv.bury(u.holdLocked(it, plan{clusters: p.clusters}), spool.Obituary{Code: "collector-gone", Collector: it.Bound, Cluster: p.stream(),
-		Reason: fmt.Sprintf("owed to collector %s alone, and no rule and cluster leads there any more", it.Bound)})
+	mv.bury(u.holdLocked(it, plan{clusters: p.clusters}), strandedAt(it, p.stream()))
 }
 
 // unparkLocked queues a parked claim for those of its collectors that have
@@ -421,9 +440,7 @@ func (u *uploader) unparkLocked(it spool.Item) bool {
 		clusters = r.Clusters
 	}
 	u.adoptLocked(it, plan{clusters: clusters, debts: debts, gen: u.routes.gen})
-	if t := u.active[keyOf(it)]; t != nil {
-		t.paged = true
-	}
+	u.wasOfferedLocked(it)
 	return true
 }
 
@@ -439,7 +456,7 @@ func sinceOf(it spool.Item) time.Time {
 
 // holdLocked makes an item active that must be renamed before it is queued.
 func (u *uploader) holdLocked(it spool.Item, p plan) *tracked {
-	t := &tracked{item: it, clusters: p.clusters, gen: p.gen, debts: p.debts, since: sinceOf(it), moving: true}
+	t := &tracked{item: it, clusters: p.clusters, gen: p.gen, debts: p.debts, since: sinceOf(it), moving: true, offered: true}
 	for _, d := range t.debts {
 		d.of = t
 	}

@@ -3,8 +3,6 @@ package node
 import (
 	"container/heap"
 	"time"
-
-	"github.com/bucket-relay/bucket-relay/fsm"
 )
 
 // delayQueue holds debts until their own back-off is over, soonest first.
@@ -93,7 +91,7 @@ func (u *uploader) dueLocked(mv *moves, now time.Time) {
 		e.to.delayed--
 		switch d := e.d; {
 		case d.state != debtWaiting || d.pauses != e.n:
-		case d.to.gone && d.mode != fsm.ModeAll:
+		case !isAll(d.mode) && !u.servesLocked(d):
 			u.rehomeLocked(d, mv, now)
 		default:
 			d.to.push(d)
