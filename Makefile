@@ -9,7 +9,7 @@ BIN      := bin/bucket-relay
 VERSION  ?= $(shell git describe --tags --always --dirty 2>/dev/null || echo dev)
 LDFLAGS  := -s -w -X main.version=$(VERSION)
 GOBUILD  := CGO_ENABLED=0 go build -trimpath -ldflags '$(LDFLAGS)'
-FUZZTIME ?= 20s
+FUZZRUNS ?= 100000x
 TARGETS  := linux/amd64 linux/arm64 darwin/arm64 windows/amd64
 
 .PHONY: help
@@ -34,8 +34,8 @@ lint: ## vet, staticcheck, errcheck, errorlint, sloglint, gofmt, house rules
 	.ci/lint
 
 .PHONY: fuzz
-fuzz: ## run every fuzz target for FUZZTIME (20s)
-	.ci/fuzz $(FUZZTIME)
+fuzz: ## run every fuzz target for FUZZRUNS inputs (100000x)
+	.ci/fuzz $(FUZZRUNS)
 
 .PHONY: bench
 bench: ## time publishing and claiming on this disk, beside a plain durable copy
