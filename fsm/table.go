@@ -53,6 +53,9 @@ type Collector struct {
 	Address string // IP address or host name, without port
 	Port    int    // 1–65535
 	State   State
+	// External is set when no member of the network runs it: the original's, and
+	// those of nodes that are in the network as clients only.
+	External bool
 }
 
 // HostPort returns the collector's address in the form that net.Dial takes.
