@@ -108,7 +108,7 @@ var identForm = regexp.MustCompile(`^[A-Za-z0-9][A-Za-z0-9._:-]{0,99}$`)
 // letter or a digit. Such a name is safe in a path, a header and a URL.
 func CheckIdent(s string) error {
 	if !identForm.MatchString(s) {
-		return fmt.Errorf("%q: want 1-100 letters, digits, '.', '_', ':' or '-', beginning with a letter or digit", s)
+		return fmt.Errorf("%.100q: want 1-100 letters, digits, '.', '_', ':' or '-', beginning with a letter or digit", s)
 	}
 	return nil
 }
