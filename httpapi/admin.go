@@ -4,13 +4,11 @@ import (
 	"context"
 	"log/slog"
 	"net/http"
+	"sync/atomic"
 	"time"
 
 	"github.com/prometheus/client_golang/prometheus"
 )
-
-// maxAdminBody bounds the body of an admin request in bytes.
-const maxAdminBody = 1 << 20
 
 // MaxWait bounds how long GET /v1/clusters waits for a change.
 const MaxWait = 5 * time.Minute
@@ -39,7 +37,10 @@ type DeadLetters interface {
 type AdminConfig struct {
 	Reporter    Reporter
 	DeadLetters DeadLetters
-	// Registry is what /metrics shows; nil shows nothing.
+	// Network is the node's part in a network that agrees; nil in a static one.
+	Network Network
+	// Registry is what /metrics shows; nil shows nothing. With a Network the API
+	// adds relay_network_blocked_polls to it.
 	Registry *prometheus.Registry
 	// Hosts are the names, without port, by which clients may call this node
 	// beside IP addresses and localhost. See [NewAdmin].
@@ -48,15 +49,16 @@ type AdminConfig struct {
 	Logger *slog.Logger
 }
 
-// NewAdmin returns the handler of the admin API (design 6.3) of a node in a
-// static network. What only a network that agrees can do is answered 501 with
-// the code static-network.
+// NewAdmin returns the handler of the admin API (design 6.3) and of the
+// original's endpoints (5.6). Without a cfg.Network, what only a network that
+// agrees can do is answered 501 with the code static-network.
 //
 // A request is refused with 403 when its Host is neither an IP address, nor
 // localhost, nor one of cfg.Hosts: else a web page could reach a node on
 // loopback by a name that it makes resolve to 127.0.0.1 (etcd CVE-2018-1099).
 // Requests of browsers from other sites that would change something are
-// refused too, and GET never changes anything. Answers are never cached.
+// refused too. GET changes nothing, save /register and /remove, which are
+// refused to every page. Answers are never cached.
 //
 // The handler is safe for concurrent use. A waiting GET /v1/clusters ends with
 // its request's context, so a server that shuts down should cancel its base
@@ -69,12 +71,19 @@ func NewAdmin(cfg AdminConfig) http.Handler {
 		cfg.Registry = prometheus.NewRegistry()
 	}
 	a := &admin{cfg: cfg}
+	if cfg.Network != nil {
+		registerPolls(cfg.Registry, &a.polls)
+	}
 	mux := http.NewServeMux()
 	a.routes(mux)
 	return guard(mux, cfg.Hosts)
 }
 
-type admin struct{ cfg AdminConfig }
+type admin struct {
+	cfg    AdminConfig
+	polls  atomic.Int64 // requests that wait for a change of the table
+	shared sharedTable  // what they are answered
+}
 
 // routes lists every path of the API. A path that exists answers 405 to a
 // method that it does not have; any other path answers 404.
@@ -85,18 +94,9 @@ func (a *admin) routes(mux *http.ServeMux) {
 	a.handle(mux, "/v1/status", methods{"GET": a.status})
 	a.handle(mux, "/v1/spools", methods{"GET": a.spools})
 	a.handle(mux, "/v1/clusters", methods{"GET": a.clusters})
-	a.handle(mux, "/v1/clusters/{name}", methods{"GET": a.cluster, "PUT": staticNetwork, "DELETE": staticNetwork})
 	a.handle(mux, "/v1/dead", methods{"GET": a.dead})
 	a.handle(mux, "/v1/dead/{id}", methods{"DELETE": a.removeDead})
 	a.handle(mux, "/v1/dead/{id}/retry", methods{"POST": a.retryDead})
-
-	a.handle(mux, "/v1/members", methods{"GET": staticNetwork})
-	a.handle(mux, "/v1/members/{node}", methods{"DELETE": staticNetwork})
-	a.handle(mux, "/v1/health", methods{"GET": staticNetwork})
-	a.handle(mux, "/v1/clusters/{name}/collectors/{id}", methods{"PUT": staticNetwork, "DELETE": staticNetwork})
-	a.handle(mux, "/v1/clusters/{name}/collectors/{id}/drain", methods{"POST": staticNetwork})
-	a.handle(mux, "/v1/snapshot", methods{"GET": staticNetwork, "PUT": staticNetwork})
-	a.handle(mux, "/v1/leader/transfer", methods{"POST": staticNetwork})
-	a.handle(mux, "/v1/leave", methods{"POST": staticNetwork})
+	a.networkRoutes(mux)
 	mux.HandleFunc("/", func(w http.ResponseWriter, r *http.Request) { a.serve(w, r, nothingHere) })
 }

@@ -78,13 +78,24 @@ func guard(next http.Handler, hosts []string) http.Handler {
 				"this node does not answer to the name %q; use its address, or the name it is configured with", r.Host))
 			return
 		}
-		r.Body = http.MaxBytesReader(w, r.Body, maxAdminBody)
-		if r.Method == http.MethodGet || r.Method == http.MethodHead {
-			read.ServeHTTP(w, r)
+		r, err := forwarded(boundBody(w, r))
+		if err != nil {
+			_ = WriteProblem(w, r, err)
 			return
 		}
-		operate.ServeHTTP(w, r)
+		if changes(r) {
+			operate.ServeHTTP(w, r)
+			return
+		}
+		read.ServeHTTP(w, r)
 	})
+}
+
+// changes reports whether a request may change something: every one but a GET,
+// and two GETs that the original made so.
+func changes(r *http.Request) bool {
+	safe := r.Method == http.MethodGet || r.Method == http.MethodHead
+	return !safe || r.URL.Path == pathRegister || r.URL.Path == pathRemove
 }
 
 // allowHosts returns whether a Host header names this node: an IP address,

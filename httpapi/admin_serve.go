@@ -5,8 +5,6 @@ import (
 	"fmt"
 	"io"
 	"net/http"
-	"strconv"
-	"time"
 
 	"github.com/prometheus/client_golang/prometheus/promhttp"
 )
@@ -47,55 +45,6 @@ func (a *admin) spools(w http.ResponseWriter, _ *http.Request) error {
 	return writeJSON(w, all)
 }
 
-// clusters answers with the table; with ?index=N&wait=D it first waits for an
-// index above N. ?consistent asks for the network's word rather than this
-// node's: in a static network they are the same.
-func (a *admin) clusters(w http.ResponseWriter, r *http.Request) error {
-	index, wait, err := waitQuery(r)
-	if err != nil {
-		return err
-	}
-	table, err := a.cfg.Reporter.Clusters(r.Context(), index, wait)
-	if err != nil {
-		return err
-	}
-	if table.Clusters == nil {
-		table.Clusters = map[string]Cluster{}
-	}
-	w.Header().Set(headerIndex, strconv.FormatUint(table.Index, 10))
-	return writeJSON(w, table)
-}
-
-// headerIndex carries the index of the table in an answer.
-const headerIndex = "Relay-Index"
-
-// waitQuery reads ?index and ?wait. A wait beyond MaxWait is cut to it.
-func waitQuery(r *http.Request) (uint64, time.Duration, error) {
-	q := r.URL.Query()
-	var index uint64
-	var wait time.Duration
-	var err error
-	if v := q.Get("index"); v != "" {
-		if index, err = strconv.ParseUint(v, 10, 64); err != nil {
-			return 0, 0, badQuery("index=%q: want a whole number", v)
-		}
-	}
-	if v := q.Get("wait"); v != "" {
-		if wait, err = time.ParseDuration(v); err != nil || wait < 0 {
-			return 0, 0, badQuery("wait=%q: want a duration such as 60s", v)
-		}
-	}
-	return index, min(wait, MaxWait), nil
-}
-
-// badQuery is the problem of a parameter that cannot be read.
-func badQuery(format string, args ...any) *Problem {
-	return &Problem{
-		Type: problemURN + "bad-query", Title: "A parameter cannot be read",
-		Status: http.StatusBadRequest, Code: "bad-query", Detail: clip(fmt.Sprintf(format, args...)),
-	}
-}
-
 func (a *admin) cluster(w http.ResponseWriter, r *http.Request) error {
 	table, err := a.cfg.Reporter.Clusters(r.Context(), 0, 0)
 	if err != nil {
@@ -106,8 +55,8 @@ func (a *admin) cluster(w http.ResponseWriter, r *http.Request) error {
 	if !ok {
 		return refusal(ErrNotFound, "there is no cluster %q", name)
 	}
-	w.Header().Set(headerIndex, strconv.FormatUint(table.Index, 10))
-	return writeJSON(w, c)
+	setIndex(w, table.Index)
+	return writeTable(w, r, c)
 }
 
 func (a *admin) dead(w http.ResponseWriter, r *http.Request) error {
@@ -163,11 +112,19 @@ func writeText(w http.ResponseWriter, status int, text string) error {
 // writeJSON answers 200 with v, which it encodes in full before the first byte
 // is sent, so that an answer is never half one thing and half another.
 func writeJSON(w http.ResponseWriter, v any) error {
-	body, err := json.Marshal(v)
+	body, err := encodeJSON(v)
 	if err != nil {
-		return fmt.Errorf("encode answer: %w", err)
+		return err
 	}
 	w.Header().Set("Content-Type", "application/json")
-	_, _ = w.Write(append(body, '\n'))
+	_, _ = w.Write(body)
 	return nil
+}
+
+func encodeJSON(v any) ([]byte, error) {
+	body, err := json.Marshal(v)
+	if err != nil {
+		return nil, fmt.Errorf("encode answer: %w", err)
+	}
+	return append(body, '\n'), nil
 }

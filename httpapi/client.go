@@ -16,6 +16,9 @@ import (
 const (
 	clientDial   = 3 * time.Second
 	clientAnswer = 30 * time.Second // beyond what the request itself asks to wait
+	// clientExpect is how long a snapshot is held back for the go-ahead of a node,
+	// which may have to look for its leader first.
+	clientExpect = 10 * time.Second
 	// maxClientAnswer bounds what a node may answer; a table of 100,000
 	// collectors takes a fifth of it.
 	maxClientAnswer = 64 << 20
@@ -29,8 +32,11 @@ var ErrNoNode = errors.New("no node answers")
 // time from any goroutine, waits for the answer, and ends with its context.
 //
 // Errors: a refusal is a *[Problem], whose sentinel errors.Is finds
-// (ErrNotFound, ErrStaticNetwork, …); an address where nobody answers is
-// ErrNoNode; an answer that is not of this API is described in words.
+// (ErrNotFound, ErrStaticNetwork, …), and which tells what was not done; an
+// address where nobody answers is ErrNoNode; an answer that is not of this API is
+// ErrForeign, or a *Problem of the code "http". Whether a change was made is not
+// known after ErrNoNode, ErrNoLeader, ErrNoQuorum, or a context that ended in the
+// middle: what a request asks for may be asked for again.
 type Client struct {
 	base string // scheme and host, no slash at the end
 	http *http.Client
@@ -53,7 +59,7 @@ func NewClient(addr string) (*Client, error) {
 		base: "http://" + u.Host,
 		http: &http.Client{
 			Transport: newTransport(dialConfig{
-				dialTimeout: clientDial, stall: clientAnswer, maxIdle: 2, expect: time.Second,
+				dialTimeout: clientDial, stall: clientAnswer, maxIdle: 8, expect: clientExpect,
 			}),
 			CheckRedirect: func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse },
 		},
@@ -77,7 +83,16 @@ func (c *Client) Spools(ctx context.Context) (Spools, error) {
 }
 
 // Clusters returns the table as the node knows it, at once when wait is 0, else
-// when its index is above index or wait (at most [MaxWait]) has passed.
+// when its index is above index or wait (at most [MaxWait], and a sixteenth more)
+// has passed.
+//
+// A table with an index below the one asked for comes after 2 s: the node is
+// behind whoever told that index, or the table was set back, by a recovery or
+// another network at this address. Whoever follows a table keeps the newer one
+// and asks elsewhere; once it is sure of the set-back it takes what it gets, and
+// asks with that index from then on.
+//
+// ErrBusy when too many wait there already: ask another node, or again later.
 func (c *Client) Clusters(ctx context.Context, index uint64, wait time.Duration) (Clusters, error) {
 	path := "/v1/clusters"
 	if wait > 0 {
@@ -137,7 +152,7 @@ func (c *Client) call(ctx context.Context, method, path string, in, out any, wai
 		return err
 	}
 	defer func() { _ = resp.Body.Close() }()
-	answer, err := io.ReadAll(io.LimitReader(resp.Body, maxClientAnswer))
+	answer, err := readAnswer(resp, maxClientAnswer)
 	if err != nil {
 		return fmt.Errorf("%s %s at %s: read answer: %w", method, path, c.base, err)
 	}
@@ -148,20 +163,28 @@ func (c *Client) call(ctx context.Context, method, path string, in, out any, wai
 		return nil
 	}
 	if err := json.Unmarshal(answer, out); err != nil {
-		return fmt.Errorf("%s %s at %s: not an answer of bucket-relay: %w", method, path, c.base, err)
+		return fmt.Errorf("%s %s at %s: %w: %w", method, path, c.base, ErrForeign, err)
 	}
 	return nil
 }
 
-// do sends one request. The caller closes the answer's body.
+// do sends one request, with a body of the given type, if any. The caller closes
+// the answer's body.
 func (c *Client) do(ctx context.Context, method, path string, body io.Reader, typ string) (*http.Response, error) {
 	req, err := http.NewRequestWithContext(ctx, method, c.base+path, body)
 	if err != nil {
 		return nil, err
 	}
-	if body != nil {
+	switch {
+	case body != nil && typ == typeSnapshot:
 		req.Header.Set("Content-Type", typ)
+		req.Header.Set("Expect", "100-continue") // a refusal then costs no body
+	case body != nil:
+		req.Header.Set("Content-Type", typ)
+	case method == http.MethodGet && typ != typeSnapshot:
+		req.Header.Set("Accept-Encoding", "gzip") // readAnswer undoes it
 	}
+	markForwarded(req)
 	resp, err := c.http.Do(req)
 	if err != nil {
 		// The url.Error around it would repeat the method and the address.

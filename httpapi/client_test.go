@@ -90,7 +90,7 @@ func TestClientToldOfAStaticNetwork(t *testing.T) {
 		"leave":   func() error { return c.Leave(ctx) },
 		"remove":  func() error { return c.RemoveMember(ctx, "n1") },
 		"save":    func() error { return c.SaveSnapshot(ctx, io.Discard) },
-		"restore": func() error { return c.RestoreSnapshot(ctx, strings.NewReader("x")) },
+		"restore": func() error { return c.RestoreSnapshot(ctx, strings.NewReader("x"), false) },
 	}
 	for name, call := range calls {
 		err := call()

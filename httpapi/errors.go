@@ -74,6 +74,36 @@ var (
 	ErrCrossOrigin = errors.New("cross-origin request")
 )
 
+// Errors of a network of several nodes.
+var (
+	// ErrNoLeader is returned when no node leads, or none is known: the network
+	// is choosing one, or has lost its majority. Worth retrying. Whether a change
+	// that was under way is made is not known.
+	ErrNoLeader = errors.New("no leader")
+	// ErrNoQuorum is returned when the leader reached no majority in time;
+	// likewise.
+	ErrNoQuorum = errors.New("no quorum")
+	// ErrNotInNetwork is returned by a node that is in no network yet, or no more.
+	ErrNotInNetwork = errors.New("not in a network")
+	// ErrClientOnly is returned by a node that only follows a network, for what a
+	// member can do.
+	ErrClientOnly = errors.New("only a client of the network")
+	// ErrConflict is returned when something belongs to somebody else, or is in use.
+	ErrConflict = errors.New("conflict")
+	// ErrInvalid is returned for values that make no sense.
+	ErrInvalid = errors.New("invalid")
+	// ErrNoPort is returned when a collector can't be given a port.
+	ErrNoPort = errors.New("no free port")
+	// ErrQuorumRisk is returned for a change that would leave no majority.
+	ErrQuorumRisk = errors.New("would leave no majority")
+	// ErrWrongNetwork is returned for what belongs to another network.
+	ErrWrongNetwork = errors.New("another network")
+	// ErrBadSnapshot is returned for a snapshot that is damaged, cut or too new.
+	ErrBadSnapshot = errors.New("bad snapshot")
+	// ErrForeign is returned by a client for an answer that is not of this API.
+	ErrForeign = errors.New("not an answer of bucket-relay")
+)
+
 // DeliveredError is returned by an Inbox for an id that it has published
 // before. It is no failure: the collector answers 200 with the receipt.
 type DeliveredError struct {

@@ -34,6 +34,17 @@ import (
 //	relay_inbox_sync_failures_total{inbox,collector}     each cost files that were not acknowledged
 //	relay_inbox_refused_connections_total{inbox,collector}  turned away by the listener's limits
 //
+// A node in a network of several has these too; see [NetworkReporter]:
+//
+//	relay_network_members{state}                       nodes in sight: alive, suspect, failed, left
+//	relay_network_voters                               nodes that agree on changes
+//	relay_network_failure_tolerance                    voters that may still fail; the leader knows it
+//	relay_network_is_leader                            1 on the node that leads
+//	relay_network_table_index                          grows with every change of the table
+//	relay_network_raft_applied_index                   the last log entry that this node applied
+//	relay_network_raft_commit_lag                      committed log entries that it has not applied
+//	relay_network_blocked_polls                        requests that wait for a change of the table
+//
 // Outbox and inbox are the names of the spools, collector is an id. The totals
 // are counted by the inbox itself and begin at 0 with the process.
 type Metrics struct{ reporter Reporter }
@@ -94,12 +105,18 @@ func (m *Metrics) Describe(ch chan<- *prometheus.Desc) {
 	for _, m := range allMetrics {
 		ch <- m.desc
 	}
+	for _, m := range networkMetrics {
+		ch <- m.desc
+	}
 }
 
 // Collect implements [prometheus.Collector]. It may run several times at once.
 func (m *Metrics) Collect(ch chan<- prometheus.Metric) {
 	s := scrape{ch: ch, seen: map[series]bool{}}
 	s.status(m.reporter.Status())
+	if n, ok := m.reporter.(NetworkReporter); ok {
+		s.network(n.NetworkNumbers())
+	}
 	for _, sp := range m.reporter.Spools().Spools {
 		switch sp.Kind {
 		case KindOutbox:

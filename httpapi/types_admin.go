@@ -140,6 +140,8 @@ type ClusterCollector struct {
 	Port    int       `json:"port"`
 	State   fsm.State `json:"state"`
 	Alive   bool      `json:"alive"`
+	// External is set for a collector that no member of the network runs.
+	External bool `json:"external,omitempty"`
 }
 
 // NewClusters renders a table. alive says whether a collector's node is in
@@ -170,7 +172,7 @@ func newCluster(c fsm.Cluster, alive func(fsm.Collector) bool) Cluster {
 		}
 		out.Collectors = append(out.Collectors, ClusterCollector{
 			ID: string(m.ID), Node: m.Node, Address: m.Address, Port: m.Port,
-			State: state, Alive: alive == nil || alive(m),
+			State: state, Alive: alive == nil || alive(m), External: m.External,
 		})
 	}
 	return out
@@ -178,7 +180,8 @@ func newCluster(c fsm.Cluster, alive func(fsm.Collector) bool) Cluster {
 
 // Members is the answer of GET /v1/members.
 type Members struct {
-	Members []Member `json:"members"`
+	Members []Member  `json:"members"`           // sorted by name
+	Refused []Refusal `json:"refused,omitempty"` // nodes that were not taken in, and why
 }
 
 // Member is one node of the network as gossip sees it.
@@ -191,6 +194,10 @@ type Member struct {
 	State   string `json:"state"` // alive, suspect, failed or left
 	Role    Role   `json:"role"`
 	Leader  bool   `json:"leader"`
+	// Generation counts the starts of the node.
+	Generation uint64 `json:"generation,omitempty"`
+	// Reason says why it is not yet what it is to be.
+	Reason string `json:"reason,omitempty"`
 }
 
 // DeadList is the answer of GET /v1/dead: files set aside, oldest first within

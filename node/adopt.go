@@ -2,23 +2,6 @@ package node
 
 import "github.com/bucket-relay/bucket-relay/fsm"
 
-// ownTable is the table of a network of one: the clusters of its collectors.
-func ownTable(collectors []Collector) fsm.Table {
-	t := fsm.Table{Index: 1, Clusters: map[fsm.ClusterName]fsm.Cluster{}}
-	for _, c := range collectors {
-		cl, ok := t.Clusters[c.Cluster]
-		if !ok {
-			cl = fsm.Cluster{Name: c.Cluster, Mode: fsm.ModeAll, FailoverAfter: fsm.DefaultFailoverAfter}
-		}
-		cl.Collectors = append(cl.Collectors, fsm.Collector{
-			ID: c.ID, Cluster: c.Cluster, Address: dialAddress(c.Address), Port: c.Port, State: fsm.StateActive,
-		})
-		fsm.SortCollectors(cl.Collectors)
-		t.Clusters[c.Cluster] = cl
-	}
-	return t
-}
-
 // dialAddress is where a listener at an address is called from the same machine.
 func dialAddress(address string) string {
 	if address == "" || isEveryInterface(address) {

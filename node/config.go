@@ -41,7 +41,7 @@ type Config struct {
 	// HTTP is host:port of the admin API; port 0 takes any free one. An empty
 	// host listens on every interface. The default is DefaultHTTP.
 	HTTP string
-	// Raft and Gossip are host:port likewise; a static network opens neither.
+	// Raft and Gossip are host:port likewise; only a KindMember opens them.
 	Raft, Gossip string
 	// Advertise is the IP address or DNS name by which other nodes reach this
 	// one, without a port. Empty means the address that is listened on.
@@ -59,8 +59,8 @@ type Config struct {
 	Collectors []Collector
 	// Tests say where named files should go. RunTests checks them.
 	Tests []RouteTest
-	// Table is who collects for which cluster: the static file's content, or this
-	// node's own collectors where there is no static file. Its Index is 1.
+	// Table is the content of the static file, and then its Index is 1. In a
+	// network it is empty: the node learns there who collects for which cluster.
 	Table fsm.Table
 	// Warnings are findings that do not keep the node from starting, in the order
 	// of their lines.
@@ -75,20 +75,38 @@ type Log struct {
 	Level  slog.Level // the lowest level that is written; the default is info
 }
 
-// Network says which network the node is part of. With nothing set it is a
-// network of one, whose clusters are those of the node's own collectors.
+// Network says which network the node is part of; see [Config.Kind]. With
+// nothing set the node is a network of one, which others may join.
 type Network struct {
-	// Join are the gossip addresses of other nodes, host:port.
+	// Join are the gossip addresses of nodes, host:port; this node's own may be
+	// among them. Names are looked up again at every try. Without BootstrapExpect
+	// the node waits to be taken in and never forms a network itself.
 	Join []string
-	// BootstrapExpect is how many nodes form a new network together; 0 is unset.
+	// BootstrapExpect is how many nodes form a new network together, 1–99; all of
+	// them must say the same number. 0, the default, is unset. A node that was in
+	// a network before does not look at it.
 	BootstrapExpect int
-	// Servers are URLs of nodes to follow as a client, without being one of them.
+	// Servers are the URLs (http://host:port) of nodes to follow as a client,
+	// without being one of them.
 	Servers []string
-	// Heartbeat is how often a client repeats its registration. Default 10s.
+	// Heartbeat is how often a client repeats its registration, at least 1s; the
+	// network drops a collector that missed three. The default is 10s.
 	Heartbeat time.Duration
 	// Static is a file that lists all clusters and collectors, absolute; with it
 	// there is no network to talk to. Empty means there is none.
 	Static string
+	// PortStart is the first port that the network gives to a collector of this
+	// node without one, 1–65535. The default is fsm.DefaultPortStart.
+	PortStart int
+	// RaftMultiplier stretches the timeouts of raft, 1–10: more finds a dead leader
+	// later, and bears slower disks and lines. The default is 1.
+	RaftMultiplier int
+	// MaxVoters is how many nodes vote at most; the others stand by or follow. Odd,
+	// 1–9. The default is 5.
+	MaxVoters int
+	// DeadAfter is how long a node may be dead before the network removes it, at
+	// least 1m. The default is 72h.
+	DeadAfter time.Duration
 }
 
 // Uploader is one outbox and what becomes of the files in it.
@@ -135,14 +153,16 @@ type Uploader struct {
 // Collector is one inbox and the address it takes files at.
 type Collector struct {
 	// ID names the collector within the network. Where the file gives none it is
-	// the one that the static file has for this cluster and address.
+	// the one that the static file has for this cluster and address; without a
+	// static file it is empty, and the network gives one.
 	ID fsm.CollectorID
 	// Cluster is the routing target this collector is part of.
 	Cluster fsm.ClusterName
 	// Address is the IP address or host name to listen on. The default is what
 	// the static file says of this id, else DefaultCollectorAddress.
 	Address string
-	// Port is 1–65535. The default is what the static file says of this id.
+	// Port is 1–65535. The default is what the static file says of this id; without
+	// a static file it is 0, and the network gives one.
 	Port int
 	// Spool is the inbox: an existing directory, absolute.
 	Spool string
@@ -185,8 +205,10 @@ func defaultConfig(env func(string) string) Config {
 		Raft:    DefaultRaft,
 		Gossip:  DefaultGossip,
 		Log:     Log{Format: "text", Level: slog.LevelInfo},
-		Network: Network{Heartbeat: 10 * time.Second},
-		Table:   fsm.Table{Index: 1},
+		Network: Network{
+			Heartbeat: 10 * time.Second, PortStart: fsm.DefaultPortStart,
+			RaftMultiplier: 1, MaxVoters: 5, DeadAfter: 72 * time.Hour,
+		},
 	}
 }
 
@@ -204,7 +226,7 @@ func DefaultUploader() Uploader {
 }
 
 // DefaultCollector returns the settings of a collector that gives none. It is
-// not valid without ID, Cluster, Port and Spool.
+// not valid without Cluster, Address and Spool.
 func DefaultCollector() Collector {
 	return Collector{OnConflict: "suffix", FileMode: 0o640}
 }

@@ -11,8 +11,6 @@ import (
 	"time"
 
 	"github.com/google/go-cmp/cmp"
-
-	"github.com/bucket-relay/bucket-relay/fsm"
 )
 
 func TestDefaultConfigIsValid(t *testing.T) {
@@ -111,9 +109,21 @@ func TestFlagsAndEnvironmentAreNamedInProblems(t *testing.T) {
 			t.Errorf("%s has %s, want %s", s.flag, s.env, want)
 		}
 	}
-	_, err = Load("", envOf(map[string]string{"BUCKET_RELAY_JOIN": "a:1, b:2", "HOME": "/"}), Overrides{})
-	if got := problemLines(t, "none", err); len(got) != 1 || !strings.HasPrefix(got[0], "BUCKET_RELAY_JOIN: network.join is not in this version") {
+	_, err = Load("", envOf(map[string]string{"BUCKET_RELAY_JOIN": "a:1, b", "HOME": "/"}), Overrides{})
+	if got := problemLines(t, "none", err); len(got) != 1 || !strings.HasPrefix(got[0], `BUCKET_RELAY_JOIN: join: "b": want host:port`) {
 		t.Errorf("environment: %q", got)
+	}
+}
+
+// What the file had in place of a flag is not blamed for what the flag gives.
+func TestFlagTakesThePlaceOfAList(t *testing.T) {
+	dir := configDir(t)
+	file := filepath.Join(dir, "c.yaml")
+	mustWrite(t, file, "network: { join: [a:1] }\n")
+	bad := "b"
+	_, err := Load(file, noEnv, Overrides{Join: &bad})
+	if got := problemLines(t, dir, err); len(got) != 1 || !strings.HasPrefix(got[0], `--join: join: "b"`) {
+		t.Errorf("problems: %q", got)
 	}
 }
 
@@ -185,30 +195,6 @@ tests:
 	}
 	if len(c.Warnings) > 0 {
 		t.Errorf("Warnings = %v", c.Warnings)
-	}
-}
-
-func TestNetworkKeysAreParsedThoughNotUsedYet(t *testing.T) {
-	r := &reader{where: map[string]position{}}
-	var c Config
-	sections{reader: r, c: &c}.read(r.document([]byte(
-		"network: { join: [n1:10090, 'n2:10090'], bootstrap_expect: 3, servers: [http://a:10088], heartbeat: 10s }\n")))
-	want := Network{Join: []string{"n1:10090", "n2:10090"}, BootstrapExpect: 3, Servers: []string{"http://a:10088"}, Heartbeat: 10 * time.Second}
-	if diff := cmp.Diff(want, c.Network); diff != "" || len(r.problems) > 0 {
-		t.Errorf("%v (-want +got):\n%s", r.problems, diff)
-	}
-}
-
-func TestOwnCollectorsAreTheTableWithoutAStaticFile(t *testing.T) {
-	c := mustLoad(t, configDir(t), "insecure: true\ncollectors:\n"+
-		"  - { id: b, cluster: c1, port: 2, spool: in, address: 0.0.0.0 }\n  - { id: a, cluster: c1, port: 1, spool: in2 }\n")
-	cl := c.Table.Clusters["c1"]
-	want := []fsm.Collector{
-		{ID: "a", Cluster: "c1", Address: "127.0.0.1", Port: 1, State: fsm.StateActive},
-		{ID: "b", Cluster: "c1", Address: "127.0.0.1", Port: 2, State: fsm.StateActive},
-	}
-	if diff := cmp.Diff(want, cl.Collectors); diff != "" || cl.Mode != fsm.ModeAll {
-		t.Errorf("mode %s (-want +got):\n%s", cl.Mode, diff)
 	}
 }
 

@@ -84,7 +84,7 @@ func (c *Courier) owed(cluster httpapi.Cluster, name string) ([][]httpapi.Cluste
 	if len(active) == 0 {
 		return nil, fmt.Errorf("cluster %s has no collector that takes new files", c.cfg.Cluster)
 	}
-	switch cluster.Mode {
+	switch modeOf(cluster.Mode) {
 	case fsm.ModeAll:
 		return slices.Collect(slices.Chunk(active, 1)), nil
 	case fsm.ModeOne:

@@ -3,9 +3,11 @@ package node
 import (
 	"fmt"
 	"log/slog"
+	"maps"
 	"os"
 	"path/filepath"
 	"strconv"
+	"strings"
 
 	"github.com/bucket-relay/bucket-relay/fsm"
 )
@@ -109,6 +111,7 @@ func (c *Config) override(env func(string) string, flags Overrides) Problems {
 			continue
 		}
 		at := position{file: source}
+		maps.DeleteFunc(c.where, func(path string, _ position) bool { return strings.HasPrefix(path, s.path+"[") }) // items of the file's list
 		c.where[s.path] = at
 		if err := s.set(c, value); err != nil {
 			ps.add(at, s.remedy, "%v", err)
@@ -117,12 +120,11 @@ func (c *Config) override(env func(string) string, flags Overrides) Problems {
 	return ps
 }
 
-// loadTable reads the static file, or takes the node's own collectors, and
-// gives the collectors what the table knows of them.
+// loadTable reads the static file, if there is one, and gives the collectors
+// what it knows of them. In a network the table comes from there.
 func (c *Config) loadTable() Problems {
 	if c.Network.Static == "" {
 		c.defaultAddresses()
-		c.Table = ownTable(c.Collectors)
 		return nil
 	}
 	table, ps := LoadStatic(c.Network.Static)

@@ -29,27 +29,43 @@ const drainTime = 10 * time.Second
 type Node struct {
 	version  string
 	log      *slog.Logger
-	id       identity
+	id       *identityKeeper
 	lock     *os.File
 	started  time.Time
 	admin    *http.Server
 	listener net.Listener
 	wg       sync.WaitGroup
 	cron     *cron.Cron
+	tables   *assignments
+	book     *assignedBook // nil in a static network
 
-	collectors []*collectorRole
-	uploaders  []*uploaderRole
-
-	stopWaits context.CancelFunc // ends long polls
+	life      context.Context    // of requests; ends when close begins
+	stopWaits context.CancelFunc // ends life, and with it long polls
+	leaves    sync.WaitGroup     // the request to leave that is under way, if any
+	stopLoops chan struct{}      // closed when the loops over the table are to end
+	loops     sync.WaitGroup
 	closeOnce sync.Once
 	closeErr  error
-	failed    chan error // capacity 1: a listener ended by itself
+	failed    chan error    // capacity 1: the node can't go on
+	gone      chan struct{} // closed when the node has left its network
 
-	mu      sync.Mutex    // guards the roles while they are opened, and what follows
-	cfg     Config        // as last loaded
-	changed chan struct{} // closed and replaced when cfg changes
-	ready   bool
-	reason  string // why it is not ready
+	routing sync.Mutex // held while routes are given to the uploaders, so that the newest come last
+
+	registering   context.CancelFunc // ends the loops of the registrars; nil while none run
+	registrations sync.WaitGroup
+
+	mu         sync.Mutex // guards what follows
+	cfg        Config     // as last loaded
+	ready      bool
+	reason     string // why it is not ready
+	closing    bool   // close has begun
+	leaving    bool   // a request to leave is under way
+	collectors []*collectorRole
+	uploaders  []*uploaderRole
+	registrars []*registrar
+	member     *member         // of a network of full nodes; nil in another, and before it is open
+	client     *client         // of a network followed over HTTP; likewise
+	out        map[string]bool // nodes that are out of sight
 }
 
 // Open starts a node and returns when it is ready: what a crash left is
@@ -62,8 +78,8 @@ func Open(ctx context.Context, cfg Config, version string, log *slog.Logger) (_ 
 		log = slog.New(slog.DiscardHandler)
 	}
 	n := &Node{
-		version: version, log: log, started: time.Now(), cfg: cfg,
-		changed: make(chan struct{}), failed: make(chan error, 1), reason: "starting",
+		version: version, log: log, started: time.Now(), cfg: cfg, tables: newAssignments(cfg.Table),
+		stopLoops: make(chan struct{}), gone: make(chan struct{}), failed: make(chan error, 1), reason: "starting",
 	}
 	defer func() {
 		if err != nil {
@@ -77,27 +93,31 @@ func Open(ctx context.Context, cfg Config, version string, log *slog.Logger) (_ 
 	if err := n.openAdmin(ctx); err != nil {
 		return nil, err
 	}
+	if err := n.openNetwork(ctx); err != nil {
+		return nil, err
+	}
 	// Collectors come before uploaders: a node that relays to itself finds them.
 	for _, c := range cfg.Collectors {
-		r, err := openCollector(ctx, c, n.id.NodeID, log, n.fail)
-		if err != nil {
+		if err := n.addCollector(ctx, c); err != nil {
 			return nil, err
 		}
-		n.setRoles(func() { n.collectors = append(n.collectors, r) })
 	}
+	table, _ := n.tables.get()
 	for _, c := range cfg.Uploaders {
-		r, err := openUploaderRole(ctx, c, n.id.NodeID, cfg.Table, log)
+		r, err := openUploaderRole(ctx, c, n.id.get().NodeID, table, log)
 		if err != nil {
 			return nil, err
 		}
 		n.setRoles(func() { n.uploaders = append(n.uploaders, r) })
 	}
+	n.startLoops()
+	n.startRegistering()
 	if err := n.startSchedule(); err != nil {
 		return nil, err
 	}
 	n.setReady(true, "")
 	n.warn()
-	n.log.Info("ready", "name", cfg.Name, "node", n.id.NodeID, "http", n.Addr(), "version", version)
+	n.log.Info("ready", "name", cfg.Name, "node", n.id.get().NodeID, "http", n.Addr(), "version", version)
 	return n, nil
 }
 
@@ -125,7 +145,19 @@ func (n *Node) openDataDir() error {
 		return fmt.Errorf("data_dir %s: %w", dir, err)
 	}
 	n.lock = lock
-	n.id, err = openIdentity(dir, n.cfg.Name)
+	id, err := openIdentity(dir, n.cfg.Name)
+	if err != nil {
+		return err
+	}
+	n.id = &identityKeeper{dir: dir, id: id}
+	if n.cfg.Kind() == KindStatic {
+		return nil
+	}
+	n.tables = openAssignments(dir, n.log)
+	if id.NetworkID == "" {
+		n.tables.forgetIndex()
+	}
+	n.book, err = openAssignedBook(dir)
 	return err
 }
 
@@ -144,11 +176,12 @@ func (n *Node) openAdmin(ctx context.Context) error {
 		hosts = append(hosts, n.cfg.Advertise)
 	}
 	h := httpapi.NewAdmin(httpapi.AdminConfig{
-		Reporter: n, DeadLetters: n, Registry: registry, Hosts: hosts, Logger: n.log.With("component", "admin"),
+		Reporter: n, DeadLetters: n, Network: n.networkAPI(), Registry: registry, Hosts: hosts,
+		Logger: n.log.With("component", "admin"),
 	})
 	n.listener, n.admin = ln, httpapi.NewServer(h, limits, n.log)
 	base, stop := context.WithCancel(context.Background())
-	n.stopWaits = stop
+	n.life, n.stopWaits = base, stop
 	n.admin.BaseContext = func(net.Listener) context.Context { return base }
 	n.wg.Go(func() {
 		if err := n.admin.Serve(ln); !errors.Is(err, http.ErrServerClosed) {
@@ -195,45 +228,39 @@ func (n *Node) fail(err error) {
 	}
 }
 
+// Gone is closed when the node has left its network for good; then Close it.
+func (n *Node) Gone() <-chan struct{} { return n.gone }
+
 // Reload puts new rules, filters and static table in place. Everything else in
 // next needs a restart; restart names what of it changed.
 func (n *Node) Reload(next Config) (restart []string) {
 	n.mu.Lock()
 	restart = Reloadable(n.cfg, next)
-	table := next.Table
-	if n.cfg.Network.Static == "" {
-		// A network of one has the collectors that run, whatever next has added.
-		table = n.cfg.Table
-	}
-	table.Index = n.cfg.Table.Index + 1
-	n.cfg.Table = table
-	bySpool := map[string]Uploader{}
 	n.cfg.Uploaders = slices.Clone(n.cfg.Uploaders)
 	for i, u := range n.cfg.Uploaders {
 		for _, v := range next.Uploaders {
 			if v.Spool == u.Spool {
 				n.cfg.Uploaders[i].Nexthop, n.cfg.Uploaders[i].Filter = v.Nexthop, v.Filter
-				bySpool[v.Spool] = v
 			}
 		}
 	}
-	close(n.changed)
-	n.changed = make(chan struct{})
+	static := n.cfg.Kind() == KindStatic
 	n.mu.Unlock()
-	ups, _ := n.roles()
-	for _, r := range ups {
-		if c, ok := bySpool[r.cfg.Spool]; ok {
-			r.uploader.setRoutes(routesOf(c, table))
-		}
+	if static {
+		table := next.Table
+		table.Index = n.tables.index() + 1
+		n.tables.replace(table)
 	}
-	n.log.Info("configuration reloaded", "index", table.Index)
+	n.route()
+	n.log.Info("configuration reloaded", "index", n.tables.index())
 	return restart
 }
 
 // Close stops the node and returns when all of it has stopped. The order: be
 // unready, so that nobody new comes; end long polls, which would hold up the
-// admin API; stop the schedule, which pokes uploaders; stop the uploaders, whose
-// last requests may go to our own collectors; then the collectors; last the
+// admin API; stop the schedule and what follows the table, which poke uploaders;
+// stop the uploaders, whose last requests may go to our own collectors; then the
+// collectors; then the part in the network, while others still answer; last the
 // admin API, which can tell about the stop till then, and the lock.
 func (n *Node) Close() error {
 	n.closeOnce.Do(func() { n.closeErr = n.close() })
@@ -244,22 +271,29 @@ func (n *Node) close() error {
 	ctx, cancel := context.WithTimeout(context.Background(), drainTime)
 	defer cancel()
 	n.setReady(false, "stopping")
+	n.setRoles(func() { n.closing = true })
 	if n.stopWaits != nil {
 		n.stopWaits()
 	}
+	n.leaves.Wait()
 	if n.cron != nil {
 		<-n.cron.Stop().Done()
 	}
+	n.stopRegistering()
+	close(n.stopLoops)
+	n.loops.Wait()
 	var errs []error
 	ups, cols := n.roles()
 	errs = append(errs, closeAll(ctx, ups)...)
 	errs = append(errs, closeAll(ctx, cols)...)
+	errs = append(errs, n.closeNetwork())
 	if n.admin != nil {
 		if err := n.admin.Shutdown(ctx); err != nil {
 			errs = append(errs, n.admin.Close())
 		}
 	}
 	n.wg.Wait()
+	errs = append(errs, n.forgetIfLeft())
 	if n.lock != nil {
 		errs = append(errs, n.lock.Close())
 	}
@@ -285,7 +319,6 @@ func (n *Node) setReady(ready bool, reason string) {
 
 // Table returns the assignments as the node knows them now.
 func (n *Node) Table() fsm.Table {
-	n.mu.Lock()
-	defer n.mu.Unlock()
-	return n.cfg.Table
+	t, _ := n.tables.get()
+	return t
 }

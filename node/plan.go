@@ -11,6 +11,7 @@ import (
 	"time"
 
 	"github.com/bucket-relay/bucket-relay/fsm"
+	"github.com/bucket-relay/bucket-relay/spool"
 )
 
 // routes is what decides where a file goes. It is replaced as a whole.
@@ -21,10 +22,23 @@ type routes struct {
 	gen    uint64 // grows with every replacement
 }
 
+// modeOf is the mode that a cluster has: the empty one means all.
+func modeOf(m fsm.Mode) fsm.Mode { return cmp.Or(m, fsm.ModeAll) }
+
+// isAll reports whether every collector of a cluster gets a copy. What this
+// program does not know yet counts as that, since it loses nothing.
+func isAll(m fsm.Mode) bool { return m != fsm.ModeOne && m != fsm.ModeKey }
+
 // facts of a file, as far as routing needs them.
 type facts struct {
-	name string
-	size int64
+	name  string
+	size  int64
+	claim claimKey        // zero for a file that is not claimed yet
+	bound fsm.CollectorID // the one collector that a claim is bound to; empty: none
+}
+
+func factsOf(it spool.Item) facts {
+	return facts{name: it.Name, size: it.Size, claim: keyOf(it), bound: fsm.CollectorID(it.Bound)}
 }
 
 // plan is where a file goes: the clusters by the rules and the debts that
@@ -72,6 +86,9 @@ func (u *uploader) planLocked(f facts) (p plan, reason string, room bool) {
 		if !sticky {
 			u.probeLocked(cl, f, debts)
 		}
+		if len(debts) == 0 && len(cl.Collectors) > 0 {
+			return plan{}, fmt.Sprintf("every collector of cluster %s drains", name), false
+		}
 		if len(debts) == 0 {
 			return plan{}, fmt.Sprintf("cluster %s has no members", name), false
 		}
@@ -80,7 +97,7 @@ func (u *uploader) planLocked(f facts) (p plan, reason string, room bool) {
 		}
 		p.debts = append(p.debts, debts...)
 	}
-	if len(p.debts) == 1 && p.debts[0].mode != fsm.ModeAll {
+	if len(p.debts) == 1 && !isAll(p.debts[0].mode) {
 		p.bind = p.debts[0].to.id
 	}
 	if !anyRoom {
@@ -90,13 +107,15 @@ func (u *uploader) planLocked(f facts) (p plan, reason string, room bool) {
 }
 
 // owedLocked lists what a file of a cluster is owed to, leaving out the tried
-// collectors of a one or key cluster. The claim of a file for several clusters
-// can't be bound to the one collector that a one cluster chose for it, so there
-// (sticky) the choice follows from the name alone and is the same after a restart.
+// collectors of a one or key cluster, and those that drain, save what they were
+// owed before. The claim of a file for several clusters can't be bound to the one
+// collector that a one cluster chose for it, so there (sticky) the choice follows
+// from the name alone and is the same after a restart.
 func (u *uploader) owedLocked(cl fsm.Cluster, f facts, tried []fsm.CollectorID, sticky bool) []*debt {
 	var ts []*target
 	for _, c := range cl.Collectors {
-		if t := u.targets[c.ID]; t != nil && !t.drain && !slices.Contains(tried, c.ID) {
+		if t := u.targets[c.ID]; t != nil && !slices.Contains(tried, c.ID) &&
+			(!t.drain.on || u.owedBeforeLocked(t, f, isAll(cl.Mode) || sticky)) {
 			ts = append(ts, t)
 		}
 	}
@@ -113,23 +132,23 @@ func (u *uploader) owedLocked(cl fsm.Cluster, f facts, tried []fsm.CollectorID, 
 	}
 	debts := make([]*debt, len(ts))
 	for i, t := range ts {
-		debts[i] = &debt{cluster: cl.Name, mode: cl.Mode, to: t}
+		debts[i] = &debt{cluster: cl.Name, mode: modeOf(cl.Mode), to: t}
 	}
 	return debts
 }
 
-// probeLocked gives one new file of a one or key cluster to a collector that
-// failed and is due for another try, in the place of the one that was chosen.
+// probeLocked gives one new file of a one or key cluster to a collector that is
+// ailing and due for another try, in the place of the one that was chosen.
 // Nothing is queued for such a collector, since the others got it all, so without
 // this nobody would ever notice that it is back.
 func (u *uploader) probeLocked(cl fsm.Cluster, f facts, debts []*debt) {
-	if len(debts) != 1 || cl.Mode != fsm.ModeOne && cl.Mode != fsm.ModeKey {
+	if len(debts) != 1 || isAll(cl.Mode) {
 		return
 	}
 	now := time.Now()
 	var due []*target
 	for _, c := range cl.Collectors {
-		if t := u.targets[c.ID]; t != nil && !t.drain && t != debts[0].to {
+		if t := u.targets[c.ID]; t != nil && !t.drain.on && t != debts[0].to {
 			due = append(due, t)
 		}
 	}
@@ -137,8 +156,9 @@ func (u *uploader) probeLocked(cl fsm.Cluster, f facts, debts []*debt) {
 		due = []*target{preferred(append(due, debts[0].to), keyOfName(cl, f), false)}
 	}
 	for _, t := range due {
-		if t.dueForProbe(now) {
-			t.probed, debts[0].to = now, t
+		if t.dueForProbe(f.name, now) {
+			t.chooseProbe(f.name, now)
+			debts[0].to = t
 			return
 		}
 	}
@@ -152,8 +172,8 @@ func (u *uploader) leastBusyLocked(ts []*target) *target {
 	best := ts[start]
 	for i := 1; i < len(ts); i++ {
 		t := ts[(start+i)%len(ts)]
-		if t.breaker.open() != best.breaker.open() {
-			if !t.breaker.open() {
+		if t.ailing() != best.ailing() {
+			if !t.ailing() {
 				best = t
 			}
 			continue
@@ -187,8 +207,8 @@ func keyOfName(cl fsm.Cluster, f facts) string {
 // work if any does. A key moves only when its collector goes.
 func preferred(ts []*target, key string, alive bool) *target {
 	return slices.MaxFunc(ts, func(a, b *target) int {
-		if alive && a.breaker.open() != b.breaker.open() {
-			if a.breaker.open() {
+		if alive && a.ailing() != b.ailing() {
+			if a.ailing() {
 				return -1
 			}
 			return 1

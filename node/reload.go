@@ -33,7 +33,8 @@ func Reloadable(running, next Config) []string {
 
 func networkDiffers(a, b Network) bool {
 	return !slices.Equal(a.Join, b.Join) || !slices.Equal(a.Servers, b.Servers) ||
-		a.BootstrapExpect != b.BootstrapExpect || a.Heartbeat != b.Heartbeat || a.Static != b.Static
+		a.BootstrapExpect != b.BootstrapExpect || a.Heartbeat != b.Heartbeat || a.Static != b.Static ||
+		a.PortStart != b.PortStart || a.RaftMultiplier != b.RaftMultiplier || a.MaxVoters != b.MaxVoters || a.DeadAfter != b.DeadAfter
 }
 
 // uploadersDiffer compares by the outbox, so that the order may change.

@@ -111,9 +111,11 @@ func (t *target) report(now time.Time) httpapi.Target {
 		if wait := t.breaker.until.Sub(now); wait > 0 {
 			out.Reason += fmt.Sprintf(" (next try in %s)", wait.Round(100*time.Millisecond))
 		}
+	case t.down:
+		out.State, out.Reason = httpapi.TargetBackoff, reasonDown
 	case t.gone:
 		out.State = httpapi.TargetGone
-	case t.drain:
+	case t.drain.on:
 		out.State, out.Reason = httpapi.TargetDraining, "takes nothing new"
 	}
 	return out

@@ -98,18 +98,12 @@ func (c Config) checkCollectorID(ps *Problems, i int) {
 	}
 }
 
-// checkListing judges a collector against the table: a static one must list
-// it, since nobody would send to it otherwise.
+// checkListing judges a collector against the static file, which must list it,
+// since nobody would send to it otherwise.
 func (c Config) checkListing(ps *Problems, i int) {
 	col, path := c.Collectors[i], fmt.Sprintf("collectors[%d]", i)
-	if c.Network.Static == "" {
-		if col.ID == "" {
-			c.missing(ps, path, "id", "write id: NAME; only a network or network.static gives one")
-		}
-		if col.Port == 0 {
-			c.missing(ps, path, "port", "write port: 10100; only a network or network.static gives one")
-		}
-		return
+	if c.Kind() != KindStatic {
+		return // the network gives what is missing
 	}
 	if c.Table.Index == 0 || col.Cluster == "" {
 		return // the static file, or the cluster, has problems of its own
@@ -139,8 +133,15 @@ func (c Config) checkListing(ps *Problems, i int) {
 // listeners are the addresses that the node listens on.
 func (c Config) listeners() []listener {
 	var ls []listener
-	if host, port, err := splitAddress(c.HTTP); err == nil {
-		ls = append(ls, listener{what: "http", host: host, port: port, at: c.at("http")})
+	add := func(what, address string) {
+		if host, port, err := splitAddress(address); err == nil {
+			ls = append(ls, listener{what: what, host: host, port: port, at: c.at(what)})
+		}
+	}
+	add("http", c.HTTP)
+	if c.Kind() == KindMember {
+		add("raft", c.Raft)
+		add("gossip", c.Gossip)
 	}
 	for i, col := range c.Collectors {
 		if !isHost(col.Address) {

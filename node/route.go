@@ -82,9 +82,12 @@ func choice(t fsm.Table, name fsm.ClusterName, f FileFacts) RouteChoice {
 	cl, ok := t.Clusters[name]
 	if !ok {
 		c.Note = "the cluster is unknown: the file waits"
+		if t.Index == 0 { // the table of a network, which is not asked
+			c.Note = "the network knows who collects for it"
+		}
 		return c
 	}
-	c.Mode = cmp.Or(cl.Mode, fsm.ModeAll)
+	c.Mode = modeOf(cl.Mode)
 	for _, col := range cl.Collectors {
 		if col.State != fsm.StateDraining {
 			c.Collectors = append(c.Collectors, col.ID)

@@ -111,6 +111,7 @@ func TestRunTestsNamesTheLineOfEachFailure(t *testing.T) {
 func TestReloadableNamesWhatNeedsARestart(t *testing.T) {
 	dir := configDir(t)
 	const text = "name: a\nuploaders:\n  - { spool: out, nexthop: '\"c1\"', filter: x }\ncollectors:\n  - { id: i, cluster: c, port: 1, spool: in }\n"
+	mustWrite(t, dir+"/one.yaml", "clusters: { c: [ { id: i, address: 127.0.0.1, port: 1 } ] }\n")
 	running := mustLoad(t, dir, text)
 	for change, want := range map[string]string{
 		"":                       "",
@@ -120,6 +121,14 @@ func TestReloadableNamesWhatNeedsARestart(t *testing.T) {
 		"name: a=>name: b":       "name",
 		"name: a\n=>http: 127.0.0.1:2\nname: a\ninsecure: true\nlog_level: debug\n": "http, insecure, log_level",
 		"name: a\n=>name: a\nnetwork: { heartbeat: 3s }\n":                          "network",
+		"name: a\n=>name: a\nnetwork: { join: [n2:1] }\n":                           "network",
+		"name: a\n=>name: a\nnetwork: { bootstrap_expect: 3 }\n":                    "network",
+		"name: a\n=>name: a\nnetwork: { servers: [http://n2] }\n":                   "network",
+		"name: a\n=>name: a\nnetwork: { static: one.yaml }\n":                       "network",
+		"name: a\n=>name: a\nnetwork: { collector_port_start: 1 }\n":                "network",
+		"name: a\n=>name: a\nnetwork: { raft_multiplier: 2 }\n":                     "network",
+		"name: a\n=>name: a\nnetwork: { max_voters: 3 }\n":                          "network",
+		"name: a\n=>name: a\nnetwork: { dead_after: 1h }\n":                         "network",
 		"filter: x=>filter: x, max_conn: 3":                                         "outbox DIR/out has other settings",
 		"spool: out=>spool: out2":                                                   "outbox DIR/out is gone, outbox DIR/out2 is new",
 		"port: 1=>port: 2":                                                          "inbox DIR/in has other settings",

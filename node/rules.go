@@ -104,6 +104,15 @@ func (r Rules) Clusters() []fsm.ClusterName {
 	return unique(names)
 }
 
+// same reports whether two values are the same rules: not only alike, but made
+// by the same call.
+func (r Rules) same(other Rules) bool {
+	if r.expr != other.expr || len(r.list) != len(other.list) {
+		return false
+	}
+	return len(r.list) == 0 || &r.list[0] == &other.list[0]
+}
+
 // Route decides where a file goes. It does not block, touches no disk, and
 // never fails: an expression that fails is the Reason why the file stays.
 func (r Rules) Route(f FileFacts) Decision {

@@ -54,6 +54,10 @@ func (s sections) network(n ast.Node, path string) {
 		field{"servers", s.texts(&net.Servers)},
 		field{"heartbeat", s.duration(&net.Heartbeat)},
 		field{"static", s.path(&net.Static, s.base)},
+		field{"collector_port_start", s.whole(&net.PortStart)},
+		field{"raft_multiplier", s.whole(&net.RaftMultiplier)},
+		field{"max_voters", s.whole(&net.MaxVoters)},
+		field{"dead_after", s.duration(&net.DeadAfter)},
 	)
 }
 

@@ -31,10 +31,12 @@ const (
 // All fields are guarded by the uploader's mutex.
 type target struct {
 	id      fsm.CollectorID
+	cluster fsm.ClusterName // whose it is by the table
 	peer    httpapi.Peer
 	kind    peerKind
 	gone    bool // not in the table any more
-	drain   bool // takes nothing new
+	drain   drain
+	down    bool // its node is not in sight, and it has not answered since
 	noBatch bool // refuses batches as such
 
 	small, large queue
@@ -49,7 +51,8 @@ type target struct {
 	room         int       // debts held in memory at most
 	slow         bool      // full, and did not drain while the scan waited
 	skipped      bool      // files were left in the outbox for want of room
-	probed       time.Time // when a new file was last given to it as a probe
+	probed       time.Time // when a file was last chosen to probe it
+	probe        string    // the name of that file
 	sentMarks    map[uint64]uint64
 	code, why    string // the last failure; empty after a success
 }
@@ -82,12 +85,27 @@ func (t *target) probeable(now time.Time) bool {
 	return !t.breaker.open() || (t.held() == 0 && !now.Before(t.breaker.until))
 }
 
-// dueForProbe reports whether a new file should be given to a collector that
-// failed, to see whether it works again. The file that was chosen last may not
-// be claimed yet, so there is a pause between two.
-func (t *target) dueForProbe(now time.Time) bool {
-	return t.breaker.open() && t.load() == 0 && !now.Before(t.breaker.until) && now.Sub(t.probed) >= backoffMin
+// ailing reports whether a collector is chosen last: it failed, or its node is
+// not in sight.
+func (t *target) ailing() bool { return t.down || t.breaker.open() }
+
+// dueForProbe reports whether a file that another would get should be given to
+// an ailing collector, to see whether it works. The file that was chosen last may
+// not be claimed yet, so there is a pause before another is; it may itself be
+// asked about again until it is.
+func (t *target) dueForProbe(name string, now time.Time) bool {
+	if !t.ailing() || t.load() > 0 || now.Before(t.breaker.until) {
+		return false
+	}
+	pause := backoffMin
+	if t.down {
+		pause = downPause
+	}
+	return name == t.probe || now.Sub(t.probed) >= pause
 }
+
+// chooseProbe notes that a file was chosen to probe the collector.
+func (t *target) chooseProbe(name string, now time.Time) { t.probe, t.probed = name, now }
 
 func (t *target) requests() int { return t.smallSending + t.largeSending }
 
@@ -107,8 +125,8 @@ func (t *target) take(now time.Time, maxConn int) []*debt {
 	if t.requests() >= maxConn || !t.breaker.allow(now, t.requests()) {
 		return nil
 	}
-	single := t.kind != peerRelay || t.breaker.open() || t.noBatch
-	if t.kind == peerUnknown && t.requests() > 0 {
+	single := t.kind != peerRelay || t.ailing() || t.noBatch
+	if (t.kind == peerUnknown || t.down) && t.requests() > 0 {
 		return nil
 	}
 	smallMax, largeMax := min(smallConns, maxConn), max(1, maxConn/4)

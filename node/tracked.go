@@ -67,7 +67,7 @@ type debt struct {
 
 // movable reports whether the debt may go to another collector now.
 func (d *debt) movable(now time.Time, failover time.Duration) bool {
-	if d.mode != fsm.ModeOne && d.mode != fsm.ModeKey {
+	if isAll(d.mode) {
 		return false
 	}
 	return d.unknown.IsZero() || now.Sub(d.unknown) >= failover

@@ -56,8 +56,10 @@ type uploader struct {
 	turn    int // for taking turns among equally busy collectors
 	active  map[claimKey]*tracked
 	targets map[fsm.CollectorID]*target
-	planned map[string]plan // admitted by the current Pick, by name
-	delayed delayQueue      // debts that wait for a back-off of their own
+	down    map[fsm.CollectorID]bool // of whose nodes gossip says that they are dead
+	newest  claimKey                 // of the claims that this run made; zero before the first
+	planned map[string]plan          // admitted by the current Pick, by name
+	delayed delayQueue               // debts that wait for a back-off of their own
 
 	over       []*tracked // waiting for finishLoop
 	unfinished []*tracked // could not be finished; over again at finishAt
@@ -127,70 +129,6 @@ func (u *uploader) inFlight() (n int) {
 		n += t.itemsSending
 	}
 	return n
-}
-
-// setRoutes replaces rules and table. Items that no collector has accepted are
-// planned anew; what is owed to a collector that left the table no longer is.
-func (u *uploader) setRoutes(r routes) {
-	u.mu.Lock()
-	r.gen = u.routes.gen + 1
-	u.routes = r
-	u.syncTargetsLocked()
-	u.dropParkedLocked()
-	u.stale, u.recovered, u.rewind, u.fruitless = true, false, true, false
-	u.unrouted = map[string]*spool.SeqSet{}
-	u.mu.Unlock()
-	u.outbox.Rescan()
-	poke(u.wake)
-}
-
-// dropParkedLocked forgets what is parked, as a restart does: the claims are read
-// again and planned by the routes that hold now, under the ids that they have.
-// Whoever has an item answers from its ledger. Only debts of items in memory stay
-// parked, until those are planned anew themselves.
-func (u *uploader) dropParkedLocked() {
-	for _, t := range u.targets {
-		t.parked, t.seen = spool.SeqSet{}, spool.SeqSet{}
-	}
-	for _, t := range u.active {
-		for _, d := range t.debts {
-			if d.state == debtParked {
-				d.to.park(t.item.ID)
-			}
-		}
-	}
-}
-
-// syncTargetsLocked makes the targets match the table.
-func (u *uploader) syncTargetsLocked() {
-	inTable := map[fsm.CollectorID]fsm.Collector{}
-	for _, cl := range u.routes.table.Clusters {
-		for _, c := range cl.Collectors {
-			inTable[c.ID] = c
-		}
-	}
-	for id, t := range u.targets {
-		if _, ok := inTable[id]; !ok {
-			t.gone = true
-			t.small, t.large = queue{}, queue{} // replanStale finds the items
-			delete(u.targets, id)
-		}
-	}
-	for id, c := range inTable {
-		t := u.targets[id]
-		if t == nil {
-			t = &target{id: id, sentMarks: map[uint64]uint64{}}
-			u.targets[id] = t
-		}
-		if base := "http://" + c.HostPort(); t.peer.Base != base {
-			t.peer, t.kind, t.noBatch, t.breaker = httpapi.Peer{Base: base}, peerUnknown, false, breaker{}
-		}
-		t.drain = c.State == fsm.StateDraining
-	}
-	share := max(batchFiles, u.cfg.Window/max(1, len(u.targets)))
-	for _, t := range u.targets {
-		t.room = share
-	}
 }
 
 // rescan is what the schedule calls: look at the whole outbox again.

@@ -111,7 +111,7 @@ func (u *uploader) finishAgainLocked(t *tracked) {
 // sendAnewLocked plans a changed file from the start, under a new id if some
 // collector may know the old one.
 func (u *uploader) sendAnewLocked(t *tracked, mv *moves) {
-	p, reason, room := u.planLocked(facts{name: t.item.Name, size: t.item.Size})
+	p, reason, room := u.planLocked(factsOf(t.item))
 	if reason != "" && !room {
 		u.unroutedLocked(t.item, reason)
 		u.forgetLocked(t)
@@ -177,11 +177,14 @@ func (u *uploader) obituary(t *tracked) spool.Obituary {
 		}
 	}
 	// An item brought back from disk knows only whom it is still owed to; the
-	// others of an all cluster have it.
+	// others of an all cluster have it, but for those it was never meant for.
+	f := factsOf(t.item)
 	for _, name := range t.clusters {
 		cl := u.routes.table.Clusters[name]
 		for _, c := range cl.Collectors {
-			if (cl.Mode == fsm.ModeAll || cl.Mode == "") && !owed[c.ID] {
+			t := u.targets[c.ID]
+			spared := t != nil && t.drain.on && !u.owedBeforeLocked(t, f, true)
+			if isAll(cl.Mode) && !owed[c.ID] && !spared {
 				o.Delivered = append(o.Delivered, string(c.ID))
 			}
 		}

@@ -36,7 +36,7 @@ func (u *uploader) judge(r request, outs []outcome) {
 	for i, d := range r.batch {
 		u.judgeDebtLocked(t, d, outs[i], &mv, now)
 	}
-	if t.breaker.open() {
+	if t.ailing() {
 		u.evacuateLocked(t, &mv, now)
 	}
 	if t.roomy() {
@@ -60,6 +60,7 @@ func (u *uploader) judgeTargetLocked(t *target, outs []outcome, now time.Time) {
 			u.succeededLocked(t, o.receipt)
 			return
 		case answered(o.err):
+			t.down = false
 			t.breaker.succeed()
 			return
 		default:
@@ -81,10 +82,11 @@ func (u *uploader) judgeTargetLocked(t *target, outs []outcome, now time.Time) {
 }
 
 func (u *uploader) succeededLocked(t *target, r httpapi.Receipt) {
-	if t.breaker.open() {
+	if t.ailing() {
 		u.fruitless = false
 		u.log.Info("collector works again", "collector", t.id)
 	}
+	t.down = false
 	t.breaker.succeed()
 	t.code, t.why = "", ""
 	kind := peerRelay
@@ -206,7 +208,7 @@ func (u *uploader) failedLocked(t *target, d *debt, err error, mv *moves, now ti
 	case httpapi.Permanent:
 		u.refusedLocked(d, se.Code, se.Error())
 	case httpapi.Refused:
-		if d.mode != fsm.ModeAll && d.unknown.IsZero() && u.handOnLocked(d, mv, now) {
+		if !isAll(d.mode) && d.unknown.IsZero() && u.handOnLocked(d, mv, now) {
 			return
 		}
 		d.tried = nil
@@ -274,7 +276,7 @@ func (u *uploader) endLocked(t *tracked) {
 	poke(u.ended)
 }
 
-// evacuateLocked moves what waits for a failing collector of a one or key
+// evacuateLocked moves what waits for an ailing collector of a one or key
 // cluster to others, as far as it may be moved yet.
 func (u *uploader) evacuateLocked(t *target, mv *moves, now time.Time) {
 	if t.gone {

@@ -58,7 +58,7 @@ func (u *uploader) perform(m moves) {
 	}
 	for _, t := range m.reclaim {
 		to := ""
-		if len(t.debts) == 1 && t.debts[0].mode != fsm.ModeAll {
+		if len(t.debts) == 1 && !isAll(t.debts[0].mode) {
 			to = string(t.debts[0].to.id)
 		}
 		moved, err := u.outbox.Reclaim(u.ctx, itemsOf([]*tracked{t}), streamOf(t.clusters), to)
@@ -163,6 +163,11 @@ func (u *uploader) replanStale() {
 func (u *uploader) replanLocked(t *tracked, mv *moves) {
 	t.gen = u.routes.gen
 	if t.accepted {
+		if reason := u.emptiedLocked(t); reason != "" {
+			u.unroutedLocked(t.item, reason)
+			u.forgetLocked(t)
+			return
+		}
 		u.dropGoneLocked(t, mv)
 		return
 	}
@@ -173,7 +178,7 @@ func (u *uploader) replanLocked(t *tracked, mv *moves) {
 		}
 		return
 	}
-	p, reason, room := u.planLocked(facts{name: t.item.Name, size: t.item.Size})
+	p, reason, room := u.planLocked(factsOf(t.item))
 	if reason != "" && !room {
 		u.unroutedLocked(t.item, reason)
 		u.forgetLocked(t)
@@ -187,13 +192,31 @@ func (u *uploader) replanLocked(t *tracked, mv *moves) {
 	t.clusters, t.debts = p.clusters, p.debts
 	for _, d := range t.debts {
 		d.of, d.resume = t, true
-		d.duplicate = doubtful && d.mode != fsm.ModeAll
+		d.duplicate = doubtful && !isAll(d.mode)
 	}
 	if t.item.Bound != string(p.bind) {
 		mv.bind(t, p.bind)
 		return
 	}
 	u.queueLocked(t)
+}
+
+// emptiedLocked says why an item waits although some have it already: an all
+// cluster that owes it to others has nobody left, and the rules still lead there.
+// Collectors leave one by one; a table without any is rather one that was lost,
+// and what it would forgive cannot be taken back.
+func (u *uploader) emptiedLocked(t *tracked) string {
+	emptied := slices.ContainsFunc(t.debts, func(d *debt) bool {
+		return isAll(d.mode) && d.state != debtDelivered && d.state != debtRefused &&
+			len(u.routes.table.Clusters[d.cluster].Collectors) == 0
+	})
+	if !emptied {
+		return ""
+	}
+	if _, reason, room := u.planLocked(factsOf(t.item)); !room {
+		return reason
+	}
+	return ""
 }
 
 // heir returns the debt of a claim that is bound to one collector of an all
@@ -204,8 +227,6 @@ func (t *tracked) heir() *debt {
 	}
 	return nil
 }
-
-func isAll(m fsm.Mode) bool { return m != fsm.ModeOne && m != fsm.ModeKey }
 
 // servesLocked reports whether a debt's collector still is one of its cluster.
 func (u *uploader) servesLocked(d *debt) bool {
@@ -277,8 +298,11 @@ func (u *uploader) handOnLocked(d *debt, mv *moves, now time.Time) bool {
 		return false
 	}
 	to := next[0].to
-	if to.breaker.open() && !d.to.gone {
-		return false
+	if to.ailing() && !d.to.gone {
+		if !to.dueForProbe(t.item.Name, now) {
+			return false
+		}
+		to.chooseProbe(t.item.Name, now)
 	}
 	d.tried, d.duplicate = tried, d.duplicate || !d.unknown.IsZero()
 	d.to, d.unknown, d.attempts, d.resume, d.state = to, time.Time{}, 0, false, debtWaiting

@@ -72,6 +72,7 @@ func (u *uploader) pickedLocked(it spool.Item, mv *moves) {
 		return
 	}
 	delete(u.planned, it.Name)
+	u.claimedLocked(keyOf(it), p)
 	u.adoptLocked(it, p)
 }
 
@@ -90,7 +91,7 @@ func (u *uploader) admit(c spool.Candidate) spool.Verdict {
 	pause := false
 	for _, d := range p.debts {
 		d.to.skipped = true
-		pause = pause || (!d.to.slow && !d.to.breaker.open())
+		pause = pause || (!d.to.slow && !d.to.ailing())
 	}
 	return spool.Verdict{Reason: reason, Pause: pause}
 }
@@ -349,8 +350,7 @@ func (u *uploader) takeUpLocked(it spool.Item, mv *moves) {
 		u.paged++
 		return
 	}
-	f := facts{name: it.Name, size: it.Size}
-	p, reason, room := u.planLocked(f)
+	p, reason, room := u.planLocked(factsOf(it))
 	if reason != "" && !room {
 		u.unroutedLocked(it, reason)
 		return
@@ -394,7 +394,7 @@ func (u *uploader) takeUpBoundLocked(it spool.Item, p plan, mv *moves) {
 		cl := u.routes.table.Clusters[name]
 		for _, c := range cl.Collectors {
 			if t := u.targets[c.ID]; c.ID == id && t != nil {
-				d := &debt{cluster: name, mode: cl.Mode, to: t, unknown: time.Now(), resume: true}
+				d := &debt{cluster: name, mode: modeOf(cl.Mode), to: t, unknown: time.Now(), resume: true}
 				p.debts = []*debt{d}
 				u.adoptLocked(it, p)
 				u.wasOfferedLocked(it)
@@ -422,8 +422,8 @@ func (u *uploader) unparkLocked(it spool.Item) bool {
 			if t == nil || !t.parked.Has(it.ID.Epoch, it.ID.Seq) {
 				continue
 			}
-			d := &debt{cluster: name, mode: cl.Mode, to: t, state: debtParked, resume: true}
-			if cl.Mode != fsm.ModeAll {
+			d := &debt{cluster: name, mode: modeOf(cl.Mode), to: t, state: debtParked, resume: true}
+			if !isAll(cl.Mode) {
 				d.unknown = time.Now() // it may have been offered before it was parked
 			}
 			if !t.full() {

@@ -58,7 +58,7 @@ func (u *uploader) timerLoop() {
 		u.unfinishedLocked(now)
 		u.expireLocked(&mv, now)
 		for _, t := range u.targets {
-			if t.breaker.open() {
+			if t.ailing() {
 				u.evacuateLocked(t, &mv, now)
 			}
 			u.pumpLocked(t)

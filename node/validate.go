@@ -4,7 +4,6 @@ import (
 	"fmt"
 	"path/filepath"
 	"slices"
-	"time"
 
 	"github.com/bucket-relay/bucket-relay/fsm"
 )
@@ -62,31 +61,6 @@ func (c Config) checkNode(ps *Problems) {
 	if c.Log.Format != "text" && c.Log.Format != "json" {
 		ps.add(c.at("log_format"), "write text or json", "log_format %s is unknown", quote(c.Log.Format))
 	}
-}
-
-// checkNetwork refuses what this version cannot do yet: to be part of a
-// network of several nodes that is not static.
-func (c Config) checkNetwork(ps *Problems) {
-	n := c.Network
-	if n.Heartbeat < time.Second {
-		ps.add(c.at("network.heartbeat"), "write at least 1s", "heartbeat is %s", n.Heartbeat)
-	}
-	var key string
-	switch {
-	case len(n.Join) > 0:
-		key = "join"
-	case len(n.Servers) > 0:
-		key = "servers"
-	case n.BootstrapExpect != 0:
-		key = "bootstrap_expect"
-	default:
-		return
-	}
-	if n.Static != "" {
-		ps.add(c.at("network."+key), "remove one of the two", "network.%s cannot stand beside network.static", key)
-		return
-	}
-	ps.add(c.at("network."+key), "use network.static: FILE", "network.%s is not in this version", key)
 }
 
 func (c Config) checkTests(ps *Problems) {
@@ -161,10 +135,7 @@ func (c Config) warnings() Problems {
 	if len(c.Uploaders) == 0 && len(c.Collectors) == 0 {
 		ps.add(position{file: c.File}, "write uploaders: or collectors:", "nothing to do: there are no uploaders and no collectors")
 	}
-	where := "no collector of this node is in it"
-	if c.Network.Static != "" {
-		where = "the static file does not have it"
-	}
+	c.networkWarnings(&ps)
 	for i, u := range c.Uploaders {
 		matchesAll := 0
 		for j, r := range u.Nexthop.list {
@@ -175,8 +146,9 @@ func (c Config) warnings() Problems {
 				matchesAll = j + 1
 			}
 			for _, name := range r.clusters {
-				if _, ok := c.Table.Clusters[name]; !ok {
-					ps.add(c.at(path+".cluster"), "its files wait in the outbox until it exists", "cluster %s is unknown: %s", name, where)
+				// Which clusters a network has is not known before it is asked.
+				if _, ok := c.Table.Clusters[name]; !ok && c.Kind() == KindStatic {
+					ps.add(c.at(path+".cluster"), "its files wait in the outbox until it exists", "cluster %s is unknown: the static file does not have it", name)
 				}
 			}
 		}
@@ -184,9 +156,10 @@ func (c Config) warnings() Problems {
 	return ps
 }
 
-// Exposed returns the addresses of the admin API and the collectors that other
-// machines can reach, host:port, in the order of the file. Names other than
-// localhost count as reachable.
+// Exposed returns the addresses of the admin API, of a member's raft and gossip,
+// and of the collectors that other machines can reach, host:port, in the order of
+// the file. Names other than localhost count as reachable. The port of a collector
+// that the network gives one is 0.
 func (c Config) Exposed() []string {
 	var out []string
 	for _, l := range c.listeners() {

@@ -185,10 +185,3 @@ func fullBacklog(t *testing.T) (port int) {
 	t.Skip("this kernel accepts any number of connections that nobody takes")
 	return 0
 }
-
-func signalProcess(t *testing.T, n *node, sig syscall.Signal) {
-	t.Helper()
-	if err := n.cmd.Process.Signal(sig); err != nil && n.running() {
-		t.Fatal(err)
-	}
-}

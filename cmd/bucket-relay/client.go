@@ -3,6 +3,7 @@ package main
 import (
 	"context"
 	"encoding/json"
+	"fmt"
 	"os"
 	"os/signal"
 	"time"
@@ -58,6 +59,24 @@ func printJSON(cmd *cobra.Command, document any) error {
 	enc.SetIndent("", "  ")
 	enc.SetEscapeHTML(false)
 	return enc.Encode(document)
+}
+
+// orJSON returns the error, if there is one, and prints the document otherwise.
+func orJSON(cmd *cobra.Command, err error, document any) error {
+	if err != nil {
+		return err
+	}
+	return printJSON(cmd, document)
+}
+
+// done prints what was done: a sentence, or with --json an object that names
+// the thing.
+func (f *clientFlags) done(cmd *cobra.Command, key, name, sentence string) error {
+	if f.json {
+		return printJSON(cmd, map[string]string{key: name})
+	}
+	fmt.Fprintln(cmd.OutOrStdout(), sentence)
+	return nil
 }
 
 // completer answers a completion from a running node. It never takes long: a

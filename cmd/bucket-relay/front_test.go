@@ -71,7 +71,13 @@ func (f *front) serve(w http.ResponseWriter, r *http.Request) {
 // serveHTTP serves h on a free port of 127.0.0.1 until the end of the test.
 func serveHTTP(t testing.TB, h http.Handler) (port int) {
 	t.Helper()
-	ln, err := (&net.ListenConfig{}).Listen(t.Context(), "tcp", "127.0.0.1:0")
+	return serveHTTPAt(t, "127.0.0.1:0", h)
+}
+
+// serveHTTPAt serves h at an address.
+func serveHTTPAt(t testing.TB, address string, h http.Handler) (port int) {
+	t.Helper()
+	ln, err := (&net.ListenConfig{}).Listen(t.Context(), "tcp", address)
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -226,13 +226,17 @@ func waitFor(t testing.TB, limit time.Duration, what string, cond func() (done b
 
 // httpGet returns status and body of a GET; status 0 means there was no answer.
 func httpGet(ctx context.Context, url string) (status int, body string) {
+	return httpGetBy(ctx, harnessClient, url)
+}
+
+func httpGetBy(ctx context.Context, client *http.Client, url string) (status int, body string) {
 	ctx, cancel := context.WithTimeout(ctx, 5*time.Second)
 	defer cancel()
 	req, err := http.NewRequestWithContext(ctx, http.MethodGet, url, nil)
 	if err != nil {
 		return 0, err.Error()
 	}
-	resp, err := harnessClient.Do(req)
+	resp, err := client.Do(req)
 	if err != nil {
 		return 0, err.Error()
 	}

@@ -132,7 +132,10 @@ type node struct {
 	admin    string // http://host:port of its API
 	outboxes []*outbox
 	inboxes  []*inbox
-	bin      string // relayBinary unless set
+	bin      string       // relayBinary unless set
+	net      *netPlace    // its place in a network that agrees; nil in a static one
+	wrap     []string     // put before the command line, such as ip netns exec
+	http     *http.Client // reaches the node; nil is harnessClient
 }
 
 // node adds a node with any number of *outbox and *inbox.
@@ -165,7 +168,8 @@ func (n *node) start(env ...string) {
 		bin = relayBinary(n.w.t)
 	}
 	config := n.writeConfig()
-	n.process = startProcess(n.w.t, filepath.Join(n.w.dir, n.name+".log"), bin, env, "start", "--config", config)
+	line := append(slices.Clone(n.wrap), bin, "start", "--config", config)
+	n.process = startProcess(n.w.t, filepath.Join(n.w.dir, n.name+".log"), line[0], env, line[1:]...)
 }
 
 // restart starts the node again after its process ended, with the
@@ -193,21 +197,31 @@ func (n *node) awaitReady() {
 		if !n.running() {
 			n.w.t.Fatalf("node %s ended: %v\n%s", n.name, n.state, n.tail())
 		}
-		status, body := httpGet(n.w.t.Context(), n.admin+"/readyz")
+		status, body := n.httpGet("/readyz")
 		return status == http.StatusOK, fmt.Sprintf("%d %s", status, body)
 	})
 }
 
-// writeConfig writes the node's file, and the static file for its outboxes.
+// writeConfig writes the node's file, and its static file if it has one: the
+// whole table for a node that sends, else just its own collectors.
 func (n *node) writeConfig() string {
 	n.w.t.Helper()
 	var b strings.Builder
 	fmt.Fprintf(&b, "name: %s\ndata_dir: %q\nhttp: %s\nlog_level: info\n", n.name,
-		filepath.Join(n.w.dir, "data-"+n.name), strings.TrimPrefix(n.admin, "http://"))
-	if len(n.outboxes) > 0 {
+		n.dataDir(), strings.TrimPrefix(n.admin, "http://"))
+	if n.net != nil {
+		b.WriteString(n.net.yaml())
+	} else {
 		static := filepath.Join(n.w.dir, n.name+"-static.yaml")
-		n.w.writeFile(static, n.w.table())
-		fmt.Fprintf(&b, "network: { static: %q }\nuploaders:\n", static)
+		table := n.w.table()
+		if len(n.outboxes) == 0 {
+			table = n.ownTable()
+		}
+		n.w.writeFile(static, table)
+		fmt.Fprintf(&b, "network: { static: %q }\n", static)
+	}
+	if len(n.outboxes) > 0 {
+		b.WriteString("uploaders:\n")
 	}
 	for _, o := range n.outboxes {
 		fmt.Fprintf(&b, "  - spool: %q\n    name: %s\n    nexthop: %s\n", o.dir, o.name, o.nexthop)
@@ -217,13 +231,37 @@ func (n *node) writeConfig() string {
 		b.WriteString("collectors:\n")
 	}
 	for _, in := range n.inboxes {
-		fmt.Fprintf(&b, "  - spool: %q\n    id: %s\n    cluster: %s\n    address: 127.0.0.1\n    port: %d\n",
-			in.dir, in.id, in.cluster, in.port)
+		fmt.Fprintf(&b, "  - spool: %q\n    cluster: %s\n    address: %s\n", in.dir, in.cluster, n.address())
+		if in.id != "" {
+			fmt.Fprintf(&b, "    id: %s\n", in.id)
+		}
+		if in.port != 0 {
+			fmt.Fprintf(&b, "    port: %d\n", in.port)
+		}
 		b.WriteString(indent(in.options))
 	}
 	path := filepath.Join(n.w.dir, n.name+".yaml")
 	n.w.writeFile(path, b.String())
 	return path
+}
+
+func (n *node) dataDir() string { return filepath.Join(n.w.dir, "data-"+n.name) }
+
+// address is where the node's collectors listen.
+func (n *node) address() string {
+	if n.net != nil {
+		return n.net.ip
+	}
+	return "127.0.0.1"
+}
+
+// ownTable renders a static file of the node's own collectors.
+func (n *node) ownTable() string {
+	own := &world{}
+	for _, in := range n.inboxes {
+		own.cluster(in.cluster).add(in.id, in.port)
+	}
+	return own.table()
 }
 
 // table renders the static file.

@@ -88,12 +88,17 @@ func (o *originalCollector) setBroken(broken func(w http.ResponseWriter, r *http
 // no header but Host and the framing, the name as it is. The answer is read only
 // for the test.
 func originalUpload(ctx context.Context, port int, name string, body []byte, chunked bool) error {
-	conn, err := (&net.Dialer{Timeout: patienceLimit}).DialContext(ctx, "tcp", net.JoinHostPort("127.0.0.1", strconv.Itoa(port)))
+	return originalUploadTo(ctx, net.JoinHostPort("127.0.0.1", strconv.Itoa(port)), name, body, chunked)
+}
+
+// originalUploadTo is the same to any address.
+func originalUploadTo(ctx context.Context, address, name string, body []byte, chunked bool) error {
+	conn, err := (&net.Dialer{Timeout: patienceLimit}).DialContext(ctx, "tcp", address)
 	if err != nil {
 		return err
 	}
 	defer func() { _ = conn.Close() }()
-	text := fmt.Sprintf("PUT /%s HTTP/1.1\r\nHost: 127.0.0.1:%d\r\nConnection: close\r\n", name, port)
+	text := fmt.Sprintf("PUT /%s HTTP/1.1\r\nHost: %s\r\nConnection: close\r\n", name, address)
 	if chunked { // what Node does with a stream
 		text += "Transfer-Encoding: chunked\r\n\r\n"
 		for rest := body; len(rest) > 0; {

@@ -26,6 +26,9 @@ const (
 	groupNetwork = "network"
 )
 
+// runsItself marks a command that does something by itself although it holds others.
+const runsItself = "runs_itself"
+
 // run executes one command line, prints what is wrong with it, and returns the
 // exit code.
 func run(ctx context.Context, args []string, std streams) int {
@@ -69,13 +72,14 @@ collector publishes it in an inbox, where the next service takes it.`,
 	root.AddCommand(
 		inGroup(groupFiles, newSpools(), newDead(), newSend())...)
 	root.AddCommand(
-		inGroup(groupNetwork, newStatus(), newClusters(), newCollectors(), newMembers(), newHealth(),
-			newCluster(), newDrain(), newLeave(), newRemove())...)
+		inGroup(groupNetwork, newStatus(), newMembers(), newHealth(), newClusters(), newCollectors(),
+			newCluster(), newDrain(), newLeader(), newLeave(), newRemove(), newSnapshot(), newRecover())...)
 	root.AddCommand(newVersion())
 	root.CompletionOptions.HiddenDefaultCmd = false
 	root.SetUsageTemplate(strings.NewReplacer(
 		"{{if .Runnable}}\n  {{.UseLine}}{{end}}{{if .HasAvailableSubCommands}}\n  {{.CommandPath}} [command]{{end}}",
-		"\n  {{if .HasAvailableSubCommands}}{{.CommandPath}} COMMAND{{else}}{{.UseLine}}{{end}}",
+		"\n  {{if .HasAvailableSubCommands}}{{if .Annotations."+runsItself+"}}{{.UseLine}}\n  {{end}}"+
+			"{{.CommandPath}} COMMAND{{else}}{{.UseLine}}{{end}}",
 		"[command] --help", "COMMAND --help").Replace(root.UsageTemplate()))
 	root.SetFlagErrorFunc(func(_ *cobra.Command, err error) error { return usageError{err} })
 	return root

@@ -23,6 +23,23 @@ func newStart() *cobra.Command {
 		Long: `Run a node: take files from its outboxes, hand them over, and publish what
 arrives in its inboxes, until told to stop.
 
+With no flags it is a network of its own. To form a network of three, start each
+of them with the same flags, at every start:
+
+  --bootstrap-expect 3 --join n1:10090,n2:10090,n3:10090
+
+'bucket-relay members' says what they wait for. When all three have met, they
+agree on who collects for which cluster, and any one of them may fail. From then
+on the flags make no difference.
+
+To join a network that is there, name one or more of its nodes: --join n1:10090.
+Such a node never begins a network of its own. Nodes on several machines need
+--http, --raft, --gossip and --advertise, and 'insecure: true' in the file, as
+they listen on loopback else.
+
+To follow a network over HTTP alone, without being a part of it, name its nodes
+in the file: network: { servers: [http://n1:10088, http://n2:10088] }.
+
 Each flag has an environment variable, which it overrides; both override the
 configuration file.
 
@@ -31,6 +48,7 @@ second one ends it at once, which loses nothing either. SIGHUP reads the
 configuration again and takes over its rules, filters and the static table; if
 it has a mistake, everything stays as it was. The log goes to standard error.`,
 		Example: `  bucket-relay start --config relay.yaml
+  bucket-relay start --config relay.yaml --join n1:10090,n2:10090
   BUCKET_RELAY_HTTP=127.0.0.1:0 bucket-relay start --config relay.yaml --log-format json`,
 		Args: args(cobra.NoArgs),
 	}
@@ -67,8 +85,8 @@ func overrideFlags(cmd *cobra.Command) func() node.Overrides {
 	flag(&over.Raft, "raft", "host:port for its peers; default: "+node.DefaultRaft, nothing)
 	flag(&over.Gossip, "gossip", "host:port for gossip; default: "+node.DefaultGossip, nothing)
 	flag(&over.Advertise, "advertise", "IP address or DNS name by which others reach this node", nothing)
-	flag(&over.Join, "join", "gossip addresses of other nodes, with commas between", nothing)
-	flag(&over.BootstrapExpect, "bootstrap-expect", "how many nodes form a new network together", nothing)
+	flag(&over.Join, "join", "gossip addresses of nodes of the network, with commas between; its own is skipped", nothing)
+	flag(&over.BootstrapExpect, "bootstrap-expect", "how many nodes form a new network together; the same on all of them", nothing)
 	flag(&over.LogFormat, "log-format", "text or json; default: text", words("text", "json"))
 	flag(&over.LogLevel, "log-level", "debug, info, warn or error; default: info", words("debug", "info", "warn", "error"))
 	return func() node.Overrides {
@@ -111,6 +129,9 @@ func serve(ctx context.Context, n *node.Node, reload <-chan os.Signal, load func
 			return nil
 		case err := <-n.Failed():
 			return err
+		case <-n.Gone():
+			log.Info("stopping: the node has left its network")
+			return nil
 		case <-reload:
 			reloadInto(n, load, log)
 		}
