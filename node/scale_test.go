@@ -70,12 +70,12 @@ func mustSee(t *testing.T, followers []*assignments, index uint64, since time.Ti
 }
 
 // 195 nodes follow the table of five voters by long poll. Each sees a change within two
-// seconds; the median counts, since here all of them share one machine's cores. When the
+// seconds; beside other tests the median counts, since all of them share one machine's cores. When the
 // voter that a node asks dies at that very moment, the node asks another at once. How a change
 // reaches the voters, and that none of this concerns raft, is proved in package consensus.
 func TestFollowersSeeAChangeWithinTwoSeconds(t *testing.T) {
-	n := 195
-	if os.Getenv("BUCKET_RELAY_FULL") == "1" {
+	n, full := 195, os.Getenv("BUCKET_RELAY_FULL") == "1"
+	if full {
 		n = 995
 	}
 	var voters []voterStub
@@ -119,6 +119,9 @@ func TestFollowersSeeAChangeWithinTwoSeconds(t *testing.T) {
 	}
 	slices.Sort(took)
 	t.Logf("all have a change after %s, at the slowest %s", took[5], took[9])
+	if full && took[9] > 2*time.Second {
+		t.Errorf("with the machine to themselves one change took %s to reach everybody, more than 2s", took[9])
+	}
 	if took[5] > 2*time.Second {
 		t.Errorf("a change takes %s to reach everybody, more than 2s", took[5])
 	}
